@@ -1,0 +1,51 @@
+/* Who may do what: the questions the engine asks, and the policy that answers them.
+ *
+ * A policy is a pure object inside the process: it answers at once, does no I/O and takes no time
+ * worth counting. What needs time (a password hash, an HTTP call) is answered M5_ACCESS_PENDING
+ * and settled by the host later. Policies are shared by all shards and must be safe to read from
+ * their threads.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef M5_BROKER_ACCESS_H
+#define M5_BROKER_ACCESS_H
+
+#include <mqtt5/bytes.h>
+#include <mqtt5/reason_code.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Whom a session belongs to. The views live as long as the session. */
+struct m5_principal {
+    struct mqtt5_bytes client_id;
+    struct mqtt5_bytes username; /* empty: anonymous */
+    bool anonymous;
+};
+
+enum m5_access_answer { M5_ACCESS_ALLOW, M5_ACCESS_DENY };
+
+struct m5_access {
+    void *ctx;
+
+    /* True while `publish`, `subscribe` and `deliver` would allow everything: they are not asked.
+     * May change between turns. */
+    bool allow_everything;
+
+    /* May this principal connect? On DENY, *reason says what CONNACK carries. */
+    enum m5_access_answer (*connect)(void *ctx, const struct m5_principal *who,
+                                     struct mqtt5_bytes password, enum mqtt5_reason_code *reason);
+
+    /* May it publish to @p topic? Asked for live messages and for wills, at CONNECT and when due. */
+    enum m5_access_answer (*publish)(void *ctx, const struct m5_principal *who,
+                                     struct mqtt5_bytes topic, uint8_t qos, bool retain);
+
+    /* May it subscribe to @p filter (without "$share/name/")? */
+    enum m5_access_answer (*subscribe)(void *ctx, const struct m5_principal *who,
+                                       struct mqtt5_bytes filter, uint8_t qos);
+
+    /* May it be sent a message of @p topic? Asked for each delivery: live, queued, retained,
+     * shared, so that what a wildcard can match is checked as what it does match. */
+    enum m5_access_answer (*deliver)(void *ctx, const struct m5_principal *who,
+                                     struct mqtt5_bytes topic);
+};
+
+#endif

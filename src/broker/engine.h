@@ -1,0 +1,236 @@
+/* The broker engine as a host sees it: bytes and time go in; bytes, events and deadlines come out.
+ *
+ * A broker is N shards. Each shard is used by one thread at a time and owns its connections and
+ * sessions; what shards share (route index, retained messages, rings between them) is inside
+ * struct m5_engine and safe for their N threads. A simulator may run all shards on one thread.
+ *
+ * One turn of a host, for each shard:
+ *
+ *     m5_shard_begin(shard, now);                 // clock, timers, what other shards sent
+ *     for each readable socket:
+ *         span = m5_conn_read_space(conn);  n = recv(fd, span.data, span.size);
+ *         m5_conn_received(conn, n);              // or m5_conn_lost(conn) at the end of the stream
+ *     for each writable socket that had output left: write as below
+ *     wakes = m5_shard_end(shard);                // hands batches to other shards
+ *     while ((conn = m5_shard_next_dirty(shard))) // each connection at most once
+ *         switch (m5_conn_want(conn)) {
+ *         FLUSH: n = writev(m5_conn_output(...)); m5_conn_sent(conn, n); if some is left: wait for
+ *                writable, else ask m5_conn_want() again (it may now be CLOSE)
+ *         CLOSE: close(fd); m5_conn_free(conn);
+ *         MOVE:  see m5_conn_target()
+ *         }
+ *     wake the shards in `wakes`;  while (m5_shard_next_event(...)) log it;
+ *     sleep until input or m5_shard_deadline(shard)
+ *
+ * A connection stays valid until the host calls m5_conn_lost() or m5_conn_free(): the engine never
+ * frees one by itself.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef M5_BROKER_ENGINE_H
+#define M5_BROKER_ENGINE_H
+
+#include <mqtt5/allocator.h>
+#include <mqtt5/broker.h>
+#include <mqtt5/bytes.h>
+
+#define M5_SHARDS_MAX 64
+
+struct m5_engine;
+struct m5_shard;
+struct m5_conn;
+struct m5_access;
+
+/* What a host hands to the engine once. */
+struct m5_engine_env {
+    const struct mqtt5_allocator *allocator; /* safe for threads when shard_count > 1; borrowed */
+    uint32_t shard_count;                    /* 1 to M5_SHARDS_MAX */
+    uint64_t seed[4];                        /* real entropy; in a simulator: the seed */
+    uint64_t now_ms;                         /* monotonic, any epoch */
+    const struct m5_access *access;          /* who may do what; NULL = everybody everything */
+    bool events;                             /* produce log events */
+};
+
+/* NULL without memory or when mqtt5_broker_config_check() refuses @p config (copied). */
+struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
+                                const struct m5_engine_env *env);
+
+/* All shards must be at rest; connections that are left die with it (their sockets are the host's). */
+void m5_engine_free(struct m5_engine *engine);
+
+struct m5_shard *m5_engine_shard(struct m5_engine *engine, uint32_t index);
+
+/* ---- turns ---- */
+
+/* Sets the clock (a step back is ignored), runs timers, takes in what other shards sent. */
+void m5_shard_begin(struct m5_shard *shard, uint64_t now_ms);
+
+/* Ends the input part of a turn. Bit i of the result: wake shard i, it has mail and may sleep. */
+uint64_t m5_shard_end(struct m5_shard *shard);
+
+/* When m5_shard_begin() must be called next at the latest (monotonic ms); 0 = at once,
+ * UINT64_MAX = only on input or when woken. */
+uint64_t m5_shard_deadline(const struct m5_shard *shard);
+
+/* Queues DISCONNECT 0x8B to everybody and closes; new connections are refused from then on. */
+void m5_shard_shutdown(struct m5_shard *shard);
+
+/* Connections that are open on this shard, in any state. */
+uint32_t m5_shard_connections(const struct m5_shard *shard);
+
+/* ---- connections ---- */
+
+/* Starts a connection; @p host is the host's own pointer for it, @p peer its address for logs
+ * (copied, at most 63 bytes). NULL without memory, over connections_max (counted), or draining:
+ * the host closes the socket. */
+struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_bytes peer);
+
+void *m5_conn_host(const struct m5_conn *conn);
+
+/* Where the next bytes from the peer are to be written; at least 1 byte unless m5_conn_reading()
+ * is false. Valid until the next call on this shard. */
+struct m5_span {
+    uint8_t *data;
+    size_t size;
+};
+struct m5_span m5_conn_read_space(struct m5_conn *conn);
+
+/* @p size bytes (> 0) have been written to the last m5_conn_read_space(). */
+void m5_conn_received(struct m5_conn *conn, size_t size);
+
+/* Copies @p bytes in, of any length, as if they had arrived: for simulators, tests and moves. */
+void m5_conn_feed(struct m5_conn *conn, struct mqtt5_bytes bytes);
+
+/* False while the engine does not want to read from this connection (it is closing, moving, waits
+ * for a credential check, or the shard is congested). A change back to true puts the connection on
+ * the dirty list. */
+bool m5_conn_reading(const struct m5_conn *conn);
+
+/* The transport ended without a DISCONNECT, or failed: the will may be due. Frees @p conn. */
+void m5_conn_lost(struct m5_conn *conn);
+
+/* Frees @p conn after M5_WANT_CLOSE, or after it was moved. */
+void m5_conn_free(struct m5_conn *conn);
+
+/* ---- output ---- */
+
+enum m5_want {
+    M5_WANT_NOTHING,
+    M5_WANT_FLUSH, /* m5_conn_output() has bytes */
+    M5_WANT_CLOSE, /* all output is sent: close the transport, then m5_conn_free() */
+    M5_WANT_MOVE   /* hand the transport to shard m5_conn_target(), then m5_conn_free() */
+};
+
+/* The next connection with something to do, taken off the list; NULL when there is none. */
+struct m5_conn *m5_shard_next_dirty(struct m5_shard *shard);
+
+enum m5_want m5_conn_want(const struct m5_conn *conn);
+
+/* Up to @p max views of the bytes to send, in order; returns how many. Valid until the next call
+ * on this shard other than for output. */
+size_t m5_conn_output(const struct m5_conn *conn, struct mqtt5_bytes *views, size_t max);
+
+/* The first @p size bytes of the output were accepted by the transport. */
+void m5_conn_sent(struct m5_conn *conn, size_t size);
+
+/* For M5_WANT_MOVE: the shard, and the bytes to m5_conn_feed() to a new connection there (they
+ * start with the CONNECT). The views die with m5_conn_free(). */
+uint32_t m5_conn_target(const struct m5_conn *conn);
+struct mqtt5_bytes m5_conn_unread(const struct m5_conn *conn);
+
+/* The peer's address as given to m5_conn_open(). */
+struct mqtt5_bytes m5_conn_peer(const struct m5_conn *conn);
+
+/* ---- events, for logs ---- */
+
+enum m5_event_type {
+    M5_EVENT_CLIENT_CONNECTED,
+    M5_EVENT_CLIENT_REFUSED,      /* by CONNACK; reason_code says why */
+    M5_EVENT_CLIENT_DISCONNECTED, /* reason_code of the DISCONNECT either way; error if ours */
+    M5_EVENT_CLIENT_LOST,         /* transport ended without DISCONNECT */
+    M5_EVENT_CONNECTION_DROPPED,  /* before CONNECT was accepted */
+    M5_EVENT_SESSION_TAKEN_OVER,
+    M5_EVENT_SESSION_EXPIRED,
+    M5_EVENT_SUBSCRIBED,
+    M5_EVENT_UNSUBSCRIBED,
+    M5_EVENT_QUEUE_FULL, /* first message dropped since the queue was last empty */
+    M5_EVENT_LIMIT       /* a limit was met; `text` names it */
+};
+
+struct m5_event {
+    enum m5_event_type type;
+    uint8_t reason_code;
+    uint8_t version;        /* protocol, 0 when unknown */
+    bool clean_start, session_present;
+    uint16_t keep_alive_s;
+    enum mqtt5_error error; /* MQTT5_OK when none */
+    const char *text;       /* static, or NULL */
+    size_t client_id_size, peer_size, topic_size;
+    uint8_t client_id[64], peer[64], topic[128]; /* cut when longer; as the peer sent them */
+};
+
+/* Takes the oldest event; false when there is none. Events beyond a bound are dropped, counted. */
+bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
+
+/* ---- figures ---- */
+
+/* X(name): what a shard counts since it began, or holds now. */
+#define M5_STATS_TABLE(X)                                                                          \
+    X(bytes_received)                                                                              \
+    X(bytes_sent)                                                                                  \
+    X(packets_received)                                                                            \
+    X(packets_sent)                                                                                \
+    X(publish_received)                                                                            \
+    X(publish_sent)                                                                                \
+    X(publish_bytes_received)                                                                      \
+    X(publish_bytes_sent)                                                                          \
+    X(publish_dropped)                                                                             \
+    X(connections_opened)                                                                          \
+    X(connections)                                                                                 \
+    X(clients_connected)                                                                           \
+    X(clients_connected_max)                                                                       \
+    X(sessions)                                                                                    \
+    X(sessions_expired)                                                                            \
+    X(subscriptions)                                                                               \
+    X(shared_subscriptions)                                                                        \
+    X(messages_queued)                                                                             \
+    X(messages_queued_bytes)                                                                       \
+    X(messages_inflight)                                                                           \
+    X(retained_messages)                                                                           \
+    X(retained_bytes)                                                                              \
+    X(messages_expired)                                                                            \
+    X(memory_used)                                                                                 \
+    X(memory_used_max)                                                                             \
+    X(events_dropped)                                                                              \
+    X(limit_connections)                                                                           \
+    X(limit_sessions)                                                                              \
+    X(limit_client_ids)                                                                            \
+    X(limit_subscriptions)                                                                         \
+    X(limit_topic_levels)                                                                          \
+    X(limit_user_properties)                                                                       \
+    X(limit_packet_size)                                                                           \
+    X(limit_receive_maximum)                                                                       \
+    X(limit_queued)                                                                                \
+    X(limit_output)                                                                                \
+    X(limit_retained)                                                                              \
+    X(limit_memory)                                                                                \
+    X(limit_connect_timeout)                                                                       \
+    X(limit_keep_alive)                                                                            \
+    X(errors_malformed)                                                                            \
+    X(errors_protocol)                                                                             \
+    X(denied_connect)                                                                              \
+    X(denied_publish)                                                                              \
+    X(denied_subscribe)                                                                            \
+    X(denied_deliver)
+
+struct m5_stats {
+#define X(name) uint64_t name;
+    M5_STATS_TABLE(X)
+#undef X
+};
+
+/* Adds up the figures of all shards; any thread (each figure is exact, the set is not a snapshot). */
+void m5_engine_stats(const struct m5_engine *engine, struct m5_stats *out);
+
+/* Checks every invariant of a shard's data (debug, fuzz, simulator); traps when one is broken. */
+void m5_shard_check(const struct m5_shard *shard);
+
+#endif
