@@ -83,9 +83,9 @@ def tool(name, *arguments):
 def check_suites():
     """Checks of the source; they need no build."""
     return [
+        Suite('format', tool('check_format.py')),
         Suite('tidy', tool('check_tidy.py')),
         Suite('layers', tool('check_layers.py')),
-        Suite('format', tool('check_format.py')),
         Suite('requirements', tool('check_requirements.py')),
         Suite('tools', tool('tests/test_tools.py'), must_count=True),
     ]
@@ -135,7 +135,8 @@ def program_suites(options):
     if has('src/protocol/*.c'):
         suites.append(Suite('symbols', tool('check_symbols.py', str(BUILD / 'release')),
                             ('release',)))
-        suites.append(Suite('install', tool('tests/test_install.py', str(BUILD / 'release')),
+        suites.append(Suite('install', [PYTHON, str(ROOT / 'tests/install/run.py'),
+                                           str(BUILD / 'release')],
                             ('release',), must_count=True))
     return suites
 
@@ -361,21 +362,24 @@ def run_builds(suites, options, report):
 
 
 def run_all(suites, options, report):
-    """Builds, then the suites side by side, then those that want the machine for themselves."""
-    ready = run_builds(suites, options, report)
-    runnable = []
-    for suite in suites:
-        if set(suite.builds) <= ready:
-            runnable.append(suite)
-        else:
-            report(Result(suite, Counts(failed=1), 'not run: its build failed', 0.0))
-
+    """Checks, builds, suites side by side, then those that want the machine for themselves."""
     def run(suite):
         report.say(f'...  {suite.name}')
         report(run_suite(suite))
 
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(run, (s for s in runnable if not s.alone)))
+    def run_together(chosen):
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(run, chosen))
+
+    run_together([s for s in suites if not s.builds])
+    ready = run_builds(suites, options, report)
+    runnable = []
+    for suite in (s for s in suites if s.builds):
+        if set(suite.builds) <= ready:
+            runnable.append(suite)
+        else:
+            report(Result(suite, Counts(failed=1), 'not run: its build failed', 0.0))
+    run_together([s for s in runnable if not s.alone])
     for suite in runnable:
         if suite.alone:
             run(suite)
