@@ -1,0 +1,518 @@
+/* Reads options by their tables; makes --help of the same tables.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "cli/options.h"
+
+#include "cli/command.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define NAME_MAX_SIZE 64 /* bytes of an option's or variable's name, with the zero */
+#define HELP_COLUMN   34 /* where the explanations start in --help */
+
+/* A copy of a variable's text, cut at its commas. */
+struct text {
+    struct text *next;
+    char chars[];
+};
+
+struct reader {
+    struct cli_call *call;
+    char *error;
+    size_t error_size;
+};
+
+/* ---- tables ---- */
+
+/* The option at @p position, counted through all tables, or NULL. */
+static const struct cli_option *option_at(const struct cli_command *command, size_t position)
+{
+    for (const struct cli_option *const *table = command->tables; *table != NULL; table++) {
+        for (const struct cli_option *option = *table; option->name != NULL; option++) {
+            if (position-- == 0)
+                return option;
+        }
+    }
+    return NULL;
+}
+
+static size_t option_count(const struct cli_command *command)
+{
+    size_t count = 0;
+    while (option_at(command, count) != NULL)
+        count++;
+    return count;
+}
+
+/* The position of the option with this name; the number of options when there is none. */
+static size_t find_long(const struct cli_command *command, const char *name, size_t size)
+{
+    size_t position = 0;
+    const struct cli_option *option;
+    while ((option = option_at(command, position)) != NULL) {
+        if (strlen(option->name) == size && memcmp(option->name, name, size) == 0)
+            break;
+        position++;
+    }
+    return position;
+}
+
+static size_t find_short(const struct cli_command *command, char alias)
+{
+    size_t position = 0;
+    const struct cli_option *option;
+    while ((option = option_at(command, position)) != NULL && option->alias != alias)
+        position++;
+    return position;
+}
+
+static const char *env_name(const struct cli_option *option, char out[NAME_MAX_SIZE])
+{
+    if (option->env != NULL)
+        return option->env;
+    size_t size = (size_t)snprintf(out, NAME_MAX_SIZE, "MQTT5_%s", option->name);
+    for (size_t i = 0; i < size && i < NAME_MAX_SIZE; i++)
+        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+    return out;
+}
+
+/* ---- errors and guesses ---- */
+
+__attribute__((format(printf, 2, 3))) static bool fail(struct reader *reader, const char *format,
+                                                       ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reader->error, reader->error_size, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+/* Levenshtein distance, words cut at NAME_MAX_SIZE. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[NAME_MAX_SIZE + 1];
+    const size_t a_size = strnlen(a, NAME_MAX_SIZE), b_size = strnlen(b, NAME_MAX_SIZE);
+    for (size_t j = 0; j <= b_size; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            const size_t gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
+            diagonal = row[j];
+            row[j] = change < gap ? change : gap;
+        }
+    }
+    return row[b_size];
+}
+
+const char *cli_suggest(const char *text, const char *const *names)
+{
+    const char *best = NULL;
+    size_t best_distance = strlen(text) / 3 + 2; /* farther than this is no slip of the finger */
+    for (; *names != NULL; names++) {
+        const size_t d = distance(text, *names);
+        if (d < best_distance) {
+            best_distance = d;
+            best = *names;
+        }
+    }
+    return best;
+}
+
+static bool fail_unknown(struct reader *reader, const char *name)
+{
+    const struct cli_command *command = reader->call->command;
+    const size_t count = option_count(command);
+    const char **names = calloc(count + 2, sizeof *names);
+    const char *guess = NULL;
+    if (names != NULL) {
+        for (size_t i = 0; i < count; i++)
+            names[i] = option_at(command, i)->name;
+        names[count] = "help";
+        guess = cli_suggest(name, names);
+    }
+    if (guess != NULL)
+        fail(reader, "unknown option --%s (did you mean --%s?)", name, guess);
+    else
+        fail(reader, "unknown option --%s (see mqttv5 %s --help)", name, command->name);
+    free(names);
+    return false;
+}
+
+/* ---- values ---- */
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static const struct unit second_units[] = {{"s", 1},    {"sec", 1},   {"m", 60}, {"min", 60},
+                                           {"h", 3600}, {"d", 86400}, {NULL, 0}};
+static const struct unit millisecond_units[] = {{"ms", 1},      {"s", 1000},    {"m", 60000},
+                                                {"min", 60000}, {"h", 3600000}, {"d", 86400000},
+                                                {NULL, 0}};
+static const struct unit size_units[] = {{"B", 1},         {"kB", 1000},        {"KB", 1000},
+                                         {"MB", 1000000},  {"GB", 1000000000},  {"K", 1024},
+                                         {"M", 1048576},   {"G", 1073741824},   {"KiB", 1024},
+                                         {"MiB", 1048576}, {"GiB", 1073741824}, {NULL, 0}};
+
+static uint64_t unit_factor(const struct unit *units, const char *name, size_t size)
+{
+    for (; units != NULL && units->name != NULL; units++) {
+        if (strlen(units->name) == size && memcmp(units->name, name, size) == 0)
+            return units->factor;
+    }
+    return 0;
+}
+
+/* Reads a number, or a sum of numbers with units (1m30s). False when the text is none. */
+static bool read_number(const char *text, const struct unit *units, uint64_t *out)
+{
+    uint64_t sum = 0;
+    if (*text == 0)
+        return false;
+    for (bool first = true; *text != 0; first = false) {
+        if (!isdigit((unsigned char)*text))
+            return false;
+        char *end;
+        errno = 0;
+        uint64_t part = strtoull(text, &end, 10);
+        const size_t unit_size = strspn(end, "abcdefghijklmnopqrstuvwxyzBKMGT");
+        const uint64_t factor =
+            unit_size > 0 ? unit_factor(units, end, unit_size) : (first && *end == 0 ? 1 : 0);
+        if (errno != 0 || factor == 0 || __builtin_mul_overflow(part, factor, &part) ||
+            __builtin_add_overflow(sum, part, &sum))
+            return false;
+        text = end + unit_size;
+    }
+    *out = sum;
+    return true;
+}
+
+static bool read_bool(const char *text, bool *out)
+{
+    static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(text, words[i]) == 0) {
+            *out = i % 2 != 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool add_string(struct cli_strings *strings, const char *text)
+{
+    const char **items = realloc(strings->items, (strings->count + 1) * sizeof *items);
+    if (items == NULL)
+        return false;
+    strings->items = items;
+    items[strings->count++] = text;
+    return true;
+}
+
+static bool set_number(struct reader *reader, const struct cli_option *option, const char *text,
+                       const char *label, uint64_t *out)
+{
+    static const struct unit *const units[] = {[CLI_SECONDS] = second_units,
+                                               [CLI_MILLISECONDS] = millisecond_units,
+                                               [CLI_SIZE] = size_units};
+    static const char *const kinds[] = {[CLI_INTEGER] = "a whole number",
+                                        [CLI_SECONDS] = "a duration like 30, 30s or 1m30s",
+                                        [CLI_MILLISECONDS] = "a duration like 250, 250ms or 2s",
+                                        [CLI_SIZE] = "a size like 4096, 64KiB or 16MiB"};
+    if (!read_number(text, option->type == CLI_INTEGER ? NULL : units[option->type], out))
+        return fail(reader, "%s wants %s, not \"%s\"", label, kinds[option->type], text);
+    const bool bounded = option->min != 0 || option->max != 0;
+    if (bounded && (*out < option->min || *out > option->max))
+        return fail(reader, "%s must be %llu to %llu, not %s", label,
+                    (unsigned long long)option->min, (unsigned long long)option->max, text);
+    return true;
+}
+
+static bool set_choice(struct reader *reader, const struct cli_option *option, const char *text,
+                       const char *label, int *out)
+{
+    char list[256] = "";
+    size_t used = 0;
+    for (const struct cli_choice *choice = option->choices; choice->name != NULL; choice++) {
+        if (strcmp(choice->name, text) == 0) {
+            *out = choice->value;
+            return true;
+        }
+        if (used < sizeof list)
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", used > 0 ? ", " : "",
+                                     choice->name);
+    }
+    return fail(reader, "%s must be one of %s, not \"%s\"", label, list, text);
+}
+
+/* Stores @p text as the option's value; @p label names the flag or variable in errors. */
+static bool set_value(struct reader *reader, const struct cli_option *option, const char *text,
+                      const char *label)
+{
+    void *field = (char *)reader->call->options + option->offset;
+    switch (option->type) {
+    case CLI_STRING:
+        if (option->repeatable)
+            return add_string(field, text) || fail(reader, "out of memory");
+        *(const char **)field = text;
+        return true;
+    case CLI_BOOL:
+        return read_bool(text, field) ||
+               fail(reader, "%s wants true or false, not \"%s\"", label, text);
+    case CLI_INTEGER:
+    case CLI_SECONDS:
+    case CLI_MILLISECONDS:
+    case CLI_SIZE: return set_number(reader, option, text, label, field);
+    case CLI_CHOICE: return set_choice(reader, option, text, label, field);
+    }
+    return false;
+}
+
+/* Adds each part of a comma list; the parts are copied. */
+static bool set_list(struct reader *reader, const struct cli_option *option, const char *list)
+{
+    const size_t size = strlen(list) + 1;
+    struct text *text = malloc(sizeof *text + size);
+    if (text == NULL)
+        return fail(reader, "out of memory");
+    memcpy(text->chars, list, size);
+    text->next = reader->call->texts;
+    reader->call->texts = text;
+    char *rest = text->chars, *part;
+    while ((part = strsep(&rest, ",")) != NULL) {
+        if (!set_value(reader, option, part, option->name))
+            return false;
+    }
+    return true;
+}
+
+/* ---- arguments ---- */
+
+/* What is left to read. */
+struct arguments {
+    int count;
+    char **items;
+};
+
+static bool take_flag(struct reader *reader, size_t position, const char *text, const char *label)
+{
+    reader->call->given[position] = CLI_FROM_FLAG;
+    return set_value(reader, option_at(reader->call->command, position), text, label);
+}
+
+/* --name, --name=value, --name value. */
+static bool take_long(struct reader *reader, const char *argument, struct arguments *rest)
+{
+    char label[NAME_MAX_SIZE + 2];
+    const char *equals = strchr(argument, '=');
+    const size_t size = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
+    const size_t position = find_long(reader->call->command, argument, size);
+    const struct cli_option *option = option_at(reader->call->command, position);
+    snprintf(label, sizeof label, "--%.*s", (int)(size < NAME_MAX_SIZE ? size : NAME_MAX_SIZE - 1),
+             argument);
+    if (option == NULL)
+        return fail_unknown(reader, label + 2);
+    if (equals != NULL)
+        return take_flag(reader, position, equals + 1, label);
+    if (option->type == CLI_BOOL)
+        return take_flag(reader, position, "true", label);
+    if (rest->count == 0)
+        return fail(reader, "%s wants a value: %s", label, option->value);
+    rest->count--;
+    return take_flag(reader, position, *rest->items++, label);
+}
+
+/* -r, -t topic, -ttopic, -rt topic, -q=1 as people write it. */
+static bool take_short(struct reader *reader, const char *letters, struct arguments *rest)
+{
+    for (; *letters != 0; letters++) {
+        const char label[] = {'-', *letters, 0};
+        const size_t position = find_short(reader->call->command, *letters);
+        const struct cli_option *option = option_at(reader->call->command, position);
+        if (option == NULL)
+            return fail(reader, "unknown option -%c (see mqttv5 %s --help)", *letters,
+                        reader->call->command->name);
+        if (option->type == CLI_BOOL) {
+            if (!take_flag(reader, position, "true", label))
+                return false;
+            continue;
+        }
+        if (letters[1] != 0)
+            return take_flag(reader, position, letters + 1 + (letters[1] == '='), label);
+        if (rest->count == 0)
+            return fail(reader, "%s wants a value: %s", label, option->value);
+        rest->count--;
+        return take_flag(reader, position, *rest->items++, label);
+    }
+    return true;
+}
+
+static bool take_operand(struct reader *reader, const char *argument)
+{
+    struct cli_call *call = reader->call;
+    if (call->operands.count >= call->command->operands_max)
+        return fail(reader, "unexpected argument \"%s\" (see mqttv5 %s --help)", argument,
+                    call->command->name);
+    return add_string(&call->operands, argument) || fail(reader, "out of memory");
+}
+
+static bool take_arguments(struct reader *reader, struct arguments rest)
+{
+    bool options_end = false;
+    while (rest.count > 0) {
+        const char *argument = *rest.items++;
+        rest.count--;
+        bool ok = true;
+        if (options_end || argument[0] != '-' || argument[1] == 0)
+            ok = take_operand(reader, argument);
+        else if (strcmp(argument, "--") == 0)
+            options_end = true;
+        else if (argument[1] == '-')
+            ok = take_long(reader, argument + 2, &rest);
+        else
+            ok = take_short(reader, argument + 1, &rest);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+/* Fills what no flag has given: environment first, then the default. */
+static bool take_rest(struct reader *reader, cli_env_fn *env)
+{
+    const struct cli_command *command = reader->call->command;
+    const struct cli_option *option;
+    for (size_t i = 0; (option = option_at(command, i)) != NULL; i++) {
+        char name[NAME_MAX_SIZE];
+        const char *variable = env_name(option, name);
+        if (reader->call->given[i] != CLI_FROM_DEFAULT)
+            continue;
+        const char *text = env(variable);
+        if (text != NULL)
+            reader->call->given[i] = CLI_FROM_ENVIRONMENT;
+        else
+            text = option->fallback;
+        if (text == NULL)
+            continue;
+        const bool ok = option->repeatable ? set_list(reader, option, text)
+                                           : set_value(reader, option, text, variable);
+        if (!ok)
+            return false;
+    }
+    return true;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    }
+    return false;
+}
+
+bool cli_parse(const struct cli_command *command, int argc, char **argv, cli_env_fn *env,
+               struct cli_call *call, char *error, size_t error_size)
+{
+    struct reader reader = {.call = call, .error = error, .error_size = error_size};
+    *call = (struct cli_call){.command = command};
+    if (asks_for_help(argc, argv)) {
+        call->wants_help = true;
+        return true;
+    }
+    call->options = calloc(1, command->options_size + 1);
+    call->given = calloc(option_count(command) + 1, 1);
+    if (call->options == NULL || call->given == NULL)
+        return fail(&reader, "out of memory");
+    return take_arguments(&reader, (struct arguments){argc, argv}) && take_rest(&reader, env);
+}
+
+void cli_call_free(struct cli_call *call)
+{
+    const struct cli_option *option;
+    for (size_t i = 0; call->options != NULL; i++) {
+        if ((option = option_at(call->command, i)) == NULL)
+            break;
+        if (option->repeatable)
+            free(((struct cli_strings *)(void *)((char *)call->options + option->offset))->items);
+    }
+    while (call->texts != NULL) {
+        struct text *text = call->texts;
+        call->texts = text->next;
+        free(text);
+    }
+    free(call->operands.items);
+    free(call->options);
+    free(call->given);
+    *call = (struct cli_call){.command = call->command};
+}
+
+enum cli_source cli_source_of(const struct cli_call *call, const char *name)
+{
+    const size_t position = find_long(call->command, name, strlen(name));
+    return option_at(call->command, position) == NULL ? CLI_FROM_DEFAULT
+                                                      : (enum cli_source)call->given[position];
+}
+
+bool cli_given(const struct cli_call *call, const char *name)
+{
+    return cli_source_of(call, name) != CLI_FROM_DEFAULT;
+}
+
+/* ---- help ---- */
+
+bool cli_colours(FILE *out)
+{
+    const char *off = getenv("NO_COLOR");
+    return (off == NULL || *off == 0) && isatty(fileno(out)) == 1;
+}
+
+static void print_heading(const char *text, FILE *out)
+{
+    const bool colours = cli_colours(out);
+    fprintf(out, "\n%s%s:%s\n", colours ? "\033[1m" : "", text, colours ? "\033[0m" : "");
+}
+
+static void print_option(const struct cli_option *option, FILE *out)
+{
+    char name[NAME_MAX_SIZE];
+    int column =
+        option->alias != 0 ? fprintf(out, "  -%c, ", option->alias) : fprintf(out, "      ");
+    column += fprintf(out, "--%s", option->name);
+    if (option->value != NULL)
+        column += fprintf(out, " %s", option->value);
+    if (column + 2 > HELP_COLUMN) {
+        fputc('\n', out);
+        column = 0;
+    }
+    fprintf(out, "%*s%s", HELP_COLUMN - column, "", option->help);
+    if (option->repeatable)
+        fputs("; may be repeated", out);
+    if (option->fallback != NULL)
+        fprintf(out, " (default %s)", option->fallback);
+    fprintf(out, " [%s]\n", env_name(option, name));
+}
+
+void cli_print_help(const struct cli_command *command, FILE *out)
+{
+    fprintf(out, "mqttv5 %s: %s\n\nUsage: mqttv5 %s %s\n", command->name, command->summary,
+            command->name, command->usage);
+    const struct cli_option *option;
+    for (size_t i = 0; (option = option_at(command, i)) != NULL; i++) {
+        if (option->group != NULL)
+            print_heading(option->group, out);
+        print_option(option, out);
+    }
+    fputs("\nA flag counts before the variable in brackets, and that before the default.\n", out);
+    if (command->notes != NULL)
+        fprintf(out, "\n%s", command->notes);
+}
