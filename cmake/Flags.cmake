@@ -14,6 +14,8 @@ target_compile_options(m5_flags INTERFACE
     -fno-semantic-interposition
     # The same source gives the same bytes, whatever folder it was built in.
     -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
+# The costly whole-structure checks of base/assert.h.
+target_compile_definitions(m5_flags INTERFACE $<$<CONFIG:Debug>:M5_DEBUG>)
 target_include_directories(m5_flags INTERFACE
     ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/src)
 

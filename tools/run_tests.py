@@ -31,6 +31,7 @@ SUMMARY = re.compile(r'^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$', re.
 CMOCKA_PASSED = re.compile(r'^\[  PASSED  \] (\d+) test', re.MULTILINE)
 CMOCKA_FAILED = re.compile(r'^\[  FAILED  \] (?:\S+: )?(\d+) test', re.MULTILINE)
 TAIL_LINES = 60
+SHOWN_LINES = 3
 SUITE_TIMEOUT_S = 480
 
 
@@ -61,6 +62,7 @@ class Suite:
     junit: pathlib.Path = None
     alone: bool = False
     must_count: bool = False
+    show: str = None   # lines of the output that start so are shown even when all is well
     environment: dict = dataclasses.field(default_factory=dict)
 
 
@@ -86,7 +88,7 @@ def check_suites():
         Suite('format', tool('check_format.py')),
         Suite('tidy', tool('check_tidy.py')),
         Suite('layers', tool('check_layers.py')),
-        Suite('requirements', tool('check_requirements.py')),
+        Suite('requirements', tool('check_requirements.py'), show=r'\d+ (statements|bind)'),
         Suite('tools', tool('tests/test_tools.py'), must_count=True),
     ]
 
@@ -134,7 +136,7 @@ def program_suites(options):
     suites += golden_suites() + thread_suites() + fuzz_suites(options)
     if has('src/protocol/*.c'):
         suites.append(Suite('symbols', tool('check_symbols.py', str(BUILD / 'release')),
-                            ('release',)))
+                            ('release',), show=r'\.text'))
         suites.append(Suite('install', [PYTHON, str(ROOT / 'tests/install/run.py'),
                                            str(BUILD / 'release')],
                             ('release',), must_count=True))
@@ -145,7 +147,8 @@ def sim_suites(options):
     """The thousand seeds, in the release build, and some under the sanitizers."""
     def one(name, preset, first, count):
         return Suite(name, [str(BUILD / preset / 'mqtt5_sim'), '--seed', str(first),
-                            '--seeds', str(count)], (preset,), must_count=True)
+                            '--seeds', str(count)], (preset,), must_count=True,
+                     show=r'.*\bseed')
     return [one('sim', 'release', options.seed, options.seeds),
             one('sim_asan', 'asan', options.seed + options.seeds, max(1, options.seeds // 20))]
 
@@ -197,7 +200,7 @@ def fuzz_suites(options):
     return suites
 
 
-BUILD_TARGETS = {'release': [], 'asan': [], 'tsan': [], 'fuzz': ['fuzzers']}
+BUILD_TARGETS = {'release': [], 'asan': [], 'tsan': ['thread_tests'], 'fuzz': ['fuzzers']}
 ENVIRONMENT = {
     'ASAN_OPTIONS': 'detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1',
     'UBSAN_OPTIONS': 'print_stacktrace=1',
@@ -314,6 +317,10 @@ class Report:
             if result.counts.failed:
                 self.failed.append(result.suite.name)
                 self.print_failure(result)
+            elif result.suite.show:
+                shown = [line for line in result.output.splitlines()
+                         if re.match(result.suite.show, line)]
+                print('\n'.join(f'  | {line}' for line in shown[-SHOWN_LINES:]), flush=True)
 
     @staticmethod
     def print_failure(result):

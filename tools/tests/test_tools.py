@@ -267,6 +267,58 @@ class Symbols(Tree):
         self.assert_complains('libmqtt5.so exports m5_b')
 
 
+class Setup(Tree):
+    """setup.sh, with made-up dpkg-query, apt-get, id and sudo."""
+
+    def run_setup(self, installed, user=0, sudo=True, apt_status=0):
+        """(status, output, what apt-get was called with)."""
+        programs = {
+            'dpkg-query': 'for last; do :; done\n'
+                          f'case " {installed} " in *" all "*|*" $last "*) printf installed;; '
+                          '*) exit 1;; esac',
+            'id': f'echo {user}',
+            'apt-get': f'echo "$@" >>{self.root}/calls\nexit {apt_status}',
+        }
+        if sudo:
+            programs['sudo'] = f'echo sudo >>{self.root}/calls\nexec "$@"'
+        (self.root / 'bin').mkdir()
+        for name in ('bash', 'env', 'mktemp', 'rm', 'tail', 'true'):
+            (self.root / 'bin' / name).symlink_to(shutil.which(name))
+        for name, text in programs.items():
+            path = self.root / 'bin' / name
+            path.write_text(f'#!/bin/bash\n{text}\n', encoding='utf-8')
+            path.chmod(0o755)
+        result = subprocess.run([TOOLS / 'setup.sh', 'test'], text=True, check=False,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env={'PATH': str(self.root / 'bin')})
+        calls = self.root / 'calls'
+        return result.returncode, result.stdout, calls.read_text() if calls.exists() else ''
+
+    def test_nothing_missing_is_silent_and_calls_nobody(self):
+        self.assertEqual(self.run_setup('all'), (0, '', ''))
+
+    def test_only_what_is_missing_is_installed(self):
+        status, output, calls = self.run_setup('build-essential cmake ninja-build pkg-config '
+                                               'clang-14 python3 libcmocka-dev llvm-14')
+        self.assertEqual(status, 0, output)
+        self.assertIn('update', calls)
+        self.assertRegex(calls, 'install --no-install-recommends libclang-rt-14-dev '
+                         'clang-format-14 mosquitto-clients python3-paho-mqtt\n')
+
+    def test_sudo_is_used_by_others_than_root(self):
+        status, _, calls = self.run_setup('', user=1000)
+        self.assertEqual((status, calls.split()[0]), (0, 'sudo'))
+
+    def test_neither_root_nor_sudo_says_what_to_type(self):
+        status, output, calls = self.run_setup('', user=1000, sudo=False)
+        self.assertEqual((status, calls), (1, ''))
+        self.assertIn('as root: apt-get install build-essential', output)
+
+    def test_a_failing_update_is_tried_three_times(self):
+        status, output, calls = self.run_setup('', apt_status=100)
+        self.assertEqual((status, calls.count('update')), (1, 3), output)
+
+
 class Counting(unittest.TestCase):
     """run_tests.py"""
 
