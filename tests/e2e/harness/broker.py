@@ -1,0 +1,132 @@
+# Starts a broker on a free port, waits until it accepts, stops it by its process id.
+# SPDX-License-Identifier: MIT OR Apache-2.0
+import os
+import random
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+START_LIMIT_S = 10.0
+STOP_LIMIT_S = 5.0
+
+MOSQUITTO_CONF = """\
+listener {port} {bare_host}
+allow_anonymous true
+sys_interval 1
+max_queued_messages 0
+max_topic_alias 10
+set_tcp_nodelay true
+"""
+
+
+class BrokerError(Exception):
+    """The broker did not start, or did not stop as it must."""
+
+
+def free_port(host='127.0.0.1'):
+    """A port nobody listens on; below the range from which the kernel takes client ports."""
+    family = socket.AF_INET6 if ':' in host else socket.AF_INET
+    for _ in range(200):
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((host, port))
+                return port
+            except OSError:
+                continue
+    raise BrokerError('no free port found')
+
+
+class BrokerKind:
+    """How to start the broker under test: our program, Mosquitto, or any command."""
+
+    def __init__(self, binary=None, command=None, mosquitto=None):
+        self.binary = binary
+        self.command = command
+        self.mosquitto = mosquitto
+
+    def argv(self, host, port, workers, folder, flags=()):
+        """The words of the command for one broker; FLAGS are added to our program's."""
+        at = f'[{host}]' if ':' in host else host
+        if self.mosquitto:
+            conf = os.path.join(folder, 'mosquitto.conf')
+            with open(conf, 'w', encoding='utf-8') as out:
+                out.write(MOSQUITTO_CONF.format(port=port, bare_host=host))
+            return [self.mosquitto, '-c', conf]
+        if self.command:
+            filled = self.command.format(port=port, workers=workers, host=at)
+            return shlex.split(filled) + list(flags)
+        return [self.binary, 'broker', '--host', f'{at}:{port}', '--allow-anonymous',
+                '--storage-backend', 'memory', '--workers', str(workers), *flags]
+
+
+class Broker:
+    """A running broker process. Use as a context, or call stop()."""
+
+    def __init__(self, kind, workers, flags=(), host='127.0.0.1', port=None):
+        self.host = host
+        self.port = port or free_port(host)
+        self.workers = workers
+        self.folder = tempfile.mkdtemp(prefix='mqtt5-e2e-')
+        self.log_path = os.path.join(self.folder, 'log')
+        self._last_log = None
+        argv = kind.argv(host, self.port, workers, self.folder, flags)
+        with open(self.log_path, 'wb') as log:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, cwd=self.folder)
+        self._wait_until_it_accepts()
+
+    def _wait_until_it_accepts(self):
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise BrokerError(f'broker ended at start with {self.process.returncode}:\n'
+                                  + self.log())
+            try:
+                socket.create_connection((self.host, self.port), 1.0).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        self.kill()
+        raise BrokerError(f'broker did not accept within {START_LIMIT_S} s:\n' + self.log())
+
+    def log(self):
+        """What the broker has printed so far (its last 4,000 bytes)."""
+        if self._last_log is not None:
+            return self._last_log
+        with open(self.log_path, 'rb') as log:
+            return log.read()[-4000:].decode('utf-8', 'replace')
+
+    def is_running(self):
+        """True while the process has not ended."""
+        return self.process.poll() is None
+
+    def terminate(self):
+        """SIGTERM; returns (exit status, seconds it took). Fails if it takes too long."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired as slow:
+            self.kill()
+            raise BrokerError(f'broker still ran {STOP_LIMIT_S} s after SIGTERM:\n'
+                              + self.log()) from slow
+        return status, time.monotonic() - started
+
+    def kill(self):
+        """SIGKILL, by process id; reaps, and removes the folder."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._last_log = self.log()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
