@@ -47,6 +47,8 @@
     X(ERR_FILTER_LEVELS, TOPIC_FILTER_INVALID, "the topic filter has too many levels")             \
     X(ERR_SHARE_NAME, TOPIC_FILTER_INVALID, "the $share name or its filter is not valid")          \
     X(ERR_SUBSCRIPTION_OPTIONS, MALFORMED_PACKET, "subscription options are not valid")            \
+    X(ERR_SUBSCRIPTION_QOS, PROTOCOL_ERROR, "a subscription asks for QoS 3")                       \
+    X(ERR_RETAIN_HANDLING, PROTOCOL_ERROR, "retain handling 3 does not exist")                     \
     X(ERR_NO_LOCAL_SHARED, PROTOCOL_ERROR, "No Local on a shared subscription")                    \
     X(ERR_TOPIC_ALIAS, TOPIC_ALIAS_INVALID, "a topic alias is 0, too high or not known")           \
     X(ERR_RECEIVE_MAXIMUM, RECEIVE_MAXIMUM_EXCEEDED, "more than Receive Maximum in flight")        \

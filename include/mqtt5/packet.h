@@ -42,8 +42,8 @@ enum mqtt5_retain_handling {
 };
 
 #define MQTT5_REMAINING_LENGTH_MAX 268435455u /**< bytes */
-#define MQTT5_VARINT_MAX 268435455u
-#define MQTT5_STRING_MAX 65535u /**< bytes */
+#define MQTT5_VARINT_MAX           268435455u
+#define MQTT5_STRING_MAX           65535u /**< bytes */
 
 /** What decoding may accept; mqtt5_decode_limits_init() gives the protocol's own limits. */
 struct mqtt5_decode_limits {
@@ -160,7 +160,7 @@ struct mqtt5_packet {
 extern "C" {
 #endif
 
-/** Sets the protocol's own limits: no bound on user properties, 65,535 levels. */
+/** Sets the protocol's own limits: no bound on user properties, no bound on levels. */
 MQTT5_API void mqtt5_decode_limits_init(struct mqtt5_decode_limits *limits);
 
 /** Finds the first packet in @p stream. @p size_max bounds the whole packet in bytes.
@@ -176,21 +176,29 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_frame_read(struct mqtt5_bytes s
  *  properties, reason codes, topic names and filters, lists, packet identifiers.
  *  @return MQTT5_OK or the MQTT5_ERR_ that says what is wrong; views into the frame's bytes. After
  *  an error in CONNECT, out->as.connect.version is set as far as it was read (else 0), so that the
- *  refusal can be in the peer's dialect. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error
-mqtt5_packet_decode(const struct mqtt5_frame *frame, uint8_t version,
-                    const struct mqtt5_decode_limits *limits, struct mqtt5_packet *out);
+ *  refusal can be in the peer's dialect: after MQTT5_ERR_PROTOCOL_VERSION it is the number that was
+ *  asked for, after MQTT5_ERR_PROTOCOL_NAME it is 0.
+ *
+ *  Left to the caller, who knows its role and the connection's state: who may send a packet or a
+ *  property (a Subscription Identifier from a client, a Server Reference from one), maxima and
+ *  aliases, wildcard placement, $share and levels of the filters in SUBSCRIBE and UNSUBSCRIBE
+ *  (mqtt5_filter_parse(): the answer to those is a reason code of one filter), payload formats. */
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_packet_decode(
+    const struct mqtt5_frame *frame, uint8_t version, const struct mqtt5_decode_limits *limits,
+    struct mqtt5_packet *out);
 
-/** As mqtt5_packet_decode() for a PUBLISH, the packet that there are most of. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error
-mqtt5_publish_decode(const struct mqtt5_frame *frame, uint8_t version,
-                     const struct mqtt5_decode_limits *limits, struct mqtt5_publish *out);
+/** As mqtt5_packet_decode() for a PUBLISH, the packet that there are most of. The topic is empty
+ *  only beside a Topic Alias (else MQTT5_ERR_PROTOCOL; in 3.1.1 MQTT5_ERR_TOPIC_EMPTY). It is
+ *  checked last: after MQTT5_ERR_TOPIC_LEVELS, _TOPIC_WILDCARD and _TOPIC_EMPTY
+ *  every field of @p out is set, so that the caller may acknowledge instead of closing. */
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_publish_decode(
+    const struct mqtt5_frame *frame, uint8_t version, const struct mqtt5_decode_limits *limits,
+    struct mqtt5_publish *out);
 
 /** As mqtt5_packet_decode() for PUBACK, PUBREC, PUBREL and PUBCOMP. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_ack_decode(const struct mqtt5_frame *frame,
-                                                            uint8_t version,
-                                                            const struct mqtt5_decode_limits *limits,
-                                                            struct mqtt5_ack *out);
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_ack_decode(
+    const struct mqtt5_frame *frame, uint8_t version, const struct mqtt5_decode_limits *limits,
+    struct mqtt5_ack *out);
 
 /** Takes the next filter off a decoded SUBSCRIBE's `raw`; false at the end. */
 MQTT5_API bool mqtt5_subscribe_next(struct mqtt5_bytes *rest, uint8_t version,
@@ -199,9 +207,14 @@ MQTT5_API bool mqtt5_subscribe_next(struct mqtt5_bytes *rest, uint8_t version,
 /** Takes the next filter off a decoded UNSUBSCRIBE's `raw`; false at the end. */
 MQTT5_API bool mqtt5_unsubscribe_next(struct mqtt5_bytes *rest, struct mqtt5_bytes *out);
 
-/** Computes what mqtt5_packet_write() will write, in bytes.
+/** Computes what mqtt5_packet_write() will write, in bytes. CONNECT is encoded in its own version.
+ *  Properties are left out where the version has none; those that a client or server decoded are
+ *  passed on by `present` = 0 and `raw` as it was.
  *  @return the size, or 0 when the packet cannot be encoded in @p version at all: a string over
- *  65,535 bytes, a body over 268,435,455, QoS > 2, packet id 0 where one is needed, an empty list. */
+ *  65,535 bytes, a body over 268,435,455, QoS > 2, packet id 0 where one is needed (or another
+ *  where there is none), an empty list or filter, no topic and no alias, a property that does not
+ *  belong to the packet or whose number is too large for its type. Reason codes, UTF-8 and
+ *  wildcards are the caller's to get right. */
 MQTT5_API size_t mqtt5_packet_size(const struct mqtt5_packet *packet, uint8_t version);
 
 /** Writes @p packet to @p out, which has room for @p size bytes, the result of

@@ -8,62 +8,62 @@
 #include <mqtt5/reason_code.h>
 #include <stdbool.h>
 
-#define MQTT5_IN_REASONED                                                                          \
-    (MQTT5_IN_CONNACK | MQTT5_IN_PUBACK | MQTT5_IN_PUBREC | MQTT5_IN_PUBREL | MQTT5_IN_PUBCOMP |   \
+#define MQTT5_IN_REASONED                                                                        \
+    (MQTT5_IN_CONNACK | MQTT5_IN_PUBACK | MQTT5_IN_PUBREC | MQTT5_IN_PUBREL | MQTT5_IN_PUBCOMP | \
      MQTT5_IN_SUBACK | MQTT5_IN_UNSUBACK | MQTT5_IN_DISCONNECT | MQTT5_IN_AUTH)
 #define MQTT5_IN_MESSAGE (MQTT5_IN_PUBLISH | MQTT5_IN_WILL)
 
 /** X(NAME, field, identifier, wire type, packets, ONCE or MANY, text), by identifier. */
-#define MQTT5_PROPERTY_TABLE(X)                                                                    \
-    X(PAYLOAD_FORMAT_INDICATOR, payload_format_indicator, 0x01, BYTE, MQTT5_IN_MESSAGE, ONCE,      \
-      "Payload Format Indicator")                                                                  \
-    X(MESSAGE_EXPIRY_INTERVAL, message_expiry_interval_s, 0x02, U32, MQTT5_IN_MESSAGE, ONCE,       \
-      "Message Expiry Interval")                                                                   \
-    X(CONTENT_TYPE, content_type, 0x03, UTF8, MQTT5_IN_MESSAGE, ONCE, "Content Type")              \
-    X(RESPONSE_TOPIC, response_topic, 0x08, UTF8, MQTT5_IN_MESSAGE, ONCE, "Response Topic")        \
-    X(CORRELATION_DATA, correlation_data, 0x09, BINARY, MQTT5_IN_MESSAGE, ONCE,                    \
-      "Correlation Data")                                                                          \
-    X(SUBSCRIPTION_IDENTIFIER, subscription_identifier, 0x0B, VARINT,                              \
-      MQTT5_IN_PUBLISH | MQTT5_IN_SUBSCRIBE, MANY, "Subscription Identifier")                      \
-    X(SESSION_EXPIRY_INTERVAL, session_expiry_interval_s, 0x11, U32,                               \
-      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_DISCONNECT, ONCE, "Session Expiry Interval")  \
-    X(ASSIGNED_CLIENT_IDENTIFIER, assigned_client_identifier, 0x12, UTF8, MQTT5_IN_CONNACK, ONCE,  \
-      "Assigned Client Identifier")                                                                \
-    X(SERVER_KEEP_ALIVE, server_keep_alive_s, 0x13, U16, MQTT5_IN_CONNACK, ONCE,                   \
-      "Server Keep Alive")                                                                         \
-    X(AUTHENTICATION_METHOD, authentication_method, 0x15, UTF8,                                    \
-      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_AUTH, ONCE, "Authentication Method")          \
-    X(AUTHENTICATION_DATA, authentication_data, 0x16, BINARY,                                      \
-      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_AUTH, ONCE, "Authentication Data")            \
-    X(REQUEST_PROBLEM_INFORMATION, request_problem_information, 0x17, BYTE, MQTT5_IN_CONNECT,      \
-      ONCE, "Request Problem Information")                                                         \
-    X(WILL_DELAY_INTERVAL, will_delay_interval_s, 0x18, U32, MQTT5_IN_WILL, ONCE,                  \
-      "Will Delay Interval")                                                                       \
-    X(REQUEST_RESPONSE_INFORMATION, request_response_information, 0x19, BYTE, MQTT5_IN_CONNECT,    \
-      ONCE, "Request Response Information")                                                        \
-    X(RESPONSE_INFORMATION, response_information, 0x1A, UTF8, MQTT5_IN_CONNACK, ONCE,              \
-      "Response Information")                                                                      \
-    X(SERVER_REFERENCE, server_reference, 0x1C, UTF8, MQTT5_IN_CONNACK | MQTT5_IN_DISCONNECT,      \
-      ONCE, "Server Reference")                                                                    \
-    X(REASON_STRING, reason_string, 0x1F, UTF8, MQTT5_IN_REASONED, ONCE, "Reason String")          \
-    X(RECEIVE_MAXIMUM, receive_maximum, 0x21, U16, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK, ONCE,      \
-      "Receive Maximum")                                                                           \
-    X(TOPIC_ALIAS_MAXIMUM, topic_alias_maximum, 0x22, U16, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK,    \
-      ONCE, "Topic Alias Maximum")                                                                 \
-    X(TOPIC_ALIAS, topic_alias, 0x23, U16, MQTT5_IN_PUBLISH, ONCE, "Topic Alias")                  \
-    X(MAXIMUM_QOS, maximum_qos, 0x24, BYTE, MQTT5_IN_CONNACK, ONCE, "Maximum QoS")                 \
-    X(RETAIN_AVAILABLE, retain_available, 0x25, BYTE, MQTT5_IN_CONNACK, ONCE, "Retain Available")  \
-    X(USER_PROPERTY, user_property, 0x26, PAIR,                                                    \
-      MQTT5_IN_CONNECT | MQTT5_IN_MESSAGE | MQTT5_IN_SUBSCRIBE | MQTT5_IN_UNSUBSCRIBE |            \
-          MQTT5_IN_REASONED,                                                                       \
-      MANY, "User Property")                                                                       \
-    X(MAXIMUM_PACKET_SIZE, maximum_packet_size, 0x27, U32, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK,    \
-      ONCE, "Maximum Packet Size")                                                                 \
-    X(WILDCARD_SUBSCRIPTION_AVAILABLE, wildcard_subscription_available, 0x28, BYTE,                \
-      MQTT5_IN_CONNACK, ONCE, "Wildcard Subscription Available")                                   \
-    X(SUBSCRIPTION_IDENTIFIERS_AVAILABLE, subscription_identifiers_available, 0x29, BYTE,          \
-      MQTT5_IN_CONNACK, ONCE, "Subscription Identifiers Available")                                \
-    X(SHARED_SUBSCRIPTION_AVAILABLE, shared_subscription_available, 0x2A, BYTE, MQTT5_IN_CONNACK,  \
+#define MQTT5_PROPERTY_TABLE(X)                                                                   \
+    X(PAYLOAD_FORMAT_INDICATOR, payload_format_indicator, 0x01, BYTE, MQTT5_IN_MESSAGE, ONCE,     \
+      "Payload Format Indicator")                                                                 \
+    X(MESSAGE_EXPIRY_INTERVAL, message_expiry_interval_s, 0x02, U32, MQTT5_IN_MESSAGE, ONCE,      \
+      "Message Expiry Interval")                                                                  \
+    X(CONTENT_TYPE, content_type, 0x03, UTF8, MQTT5_IN_MESSAGE, ONCE, "Content Type")             \
+    X(RESPONSE_TOPIC, response_topic, 0x08, UTF8, MQTT5_IN_MESSAGE, ONCE, "Response Topic")       \
+    X(CORRELATION_DATA, correlation_data, 0x09, BINARY, MQTT5_IN_MESSAGE, ONCE,                   \
+      "Correlation Data")                                                                         \
+    X(SUBSCRIPTION_IDENTIFIER, subscription_identifier, 0x0B, VARINT,                             \
+      MQTT5_IN_PUBLISH | MQTT5_IN_SUBSCRIBE, MANY, "Subscription Identifier")                     \
+    X(SESSION_EXPIRY_INTERVAL, session_expiry_interval_s, 0x11, U32,                              \
+      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_DISCONNECT, ONCE, "Session Expiry Interval") \
+    X(ASSIGNED_CLIENT_IDENTIFIER, assigned_client_identifier, 0x12, UTF8, MQTT5_IN_CONNACK, ONCE, \
+      "Assigned Client Identifier")                                                               \
+    X(SERVER_KEEP_ALIVE, server_keep_alive_s, 0x13, U16, MQTT5_IN_CONNACK, ONCE,                  \
+      "Server Keep Alive")                                                                        \
+    X(AUTHENTICATION_METHOD, authentication_method, 0x15, UTF8,                                   \
+      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_AUTH, ONCE, "Authentication Method")         \
+    X(AUTHENTICATION_DATA, authentication_data, 0x16, BINARY,                                     \
+      MQTT5_IN_CONNECT | MQTT5_IN_CONNACK | MQTT5_IN_AUTH, ONCE, "Authentication Data")           \
+    X(REQUEST_PROBLEM_INFORMATION, request_problem_information, 0x17, BYTE, MQTT5_IN_CONNECT,     \
+      ONCE, "Request Problem Information")                                                        \
+    X(WILL_DELAY_INTERVAL, will_delay_interval_s, 0x18, U32, MQTT5_IN_WILL, ONCE,                 \
+      "Will Delay Interval")                                                                      \
+    X(REQUEST_RESPONSE_INFORMATION, request_response_information, 0x19, BYTE, MQTT5_IN_CONNECT,   \
+      ONCE, "Request Response Information")                                                       \
+    X(RESPONSE_INFORMATION, response_information, 0x1A, UTF8, MQTT5_IN_CONNACK, ONCE,             \
+      "Response Information")                                                                     \
+    X(SERVER_REFERENCE, server_reference, 0x1C, UTF8, MQTT5_IN_CONNACK | MQTT5_IN_DISCONNECT,     \
+      ONCE, "Server Reference")                                                                   \
+    X(REASON_STRING, reason_string, 0x1F, UTF8, MQTT5_IN_REASONED, ONCE, "Reason String")         \
+    X(RECEIVE_MAXIMUM, receive_maximum, 0x21, U16, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK, ONCE,     \
+      "Receive Maximum")                                                                          \
+    X(TOPIC_ALIAS_MAXIMUM, topic_alias_maximum, 0x22, U16, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK,   \
+      ONCE, "Topic Alias Maximum")                                                                \
+    X(TOPIC_ALIAS, topic_alias, 0x23, U16, MQTT5_IN_PUBLISH, ONCE, "Topic Alias")                 \
+    X(MAXIMUM_QOS, maximum_qos, 0x24, BYTE, MQTT5_IN_CONNACK, ONCE, "Maximum QoS")                \
+    X(RETAIN_AVAILABLE, retain_available, 0x25, BYTE, MQTT5_IN_CONNACK, ONCE, "Retain Available") \
+    X(USER_PROPERTY, user_property, 0x26, PAIR,                                                   \
+      MQTT5_IN_CONNECT | MQTT5_IN_MESSAGE | MQTT5_IN_SUBSCRIBE | MQTT5_IN_UNSUBSCRIBE |           \
+          MQTT5_IN_REASONED,                                                                      \
+      MANY, "User Property")                                                                      \
+    X(MAXIMUM_PACKET_SIZE, maximum_packet_size, 0x27, U32, MQTT5_IN_CONNECT | MQTT5_IN_CONNACK,   \
+      ONCE, "Maximum Packet Size")                                                                \
+    X(WILDCARD_SUBSCRIPTION_AVAILABLE, wildcard_subscription_available, 0x28, BYTE,               \
+      MQTT5_IN_CONNACK, ONCE, "Wildcard Subscription Available")                                  \
+    X(SUBSCRIPTION_IDENTIFIERS_AVAILABLE, subscription_identifiers_available, 0x29, BYTE,         \
+      MQTT5_IN_CONNACK, ONCE, "Subscription Identifiers Available")                               \
+    X(SHARED_SUBSCRIPTION_AVAILABLE, shared_subscription_available, 0x2A, BYTE, MQTT5_IN_CONNACK, \
       ONCE, "Shared Subscription Available")
 
 enum mqtt5_property_id {
@@ -114,9 +114,9 @@ struct mqtt5_properties {
 #undef X
 };
 
-#define MQTT5_HAS(properties, NAME)                                                                \
+#define MQTT5_HAS(properties, NAME) \
     ((((properties)->present) >> (unsigned)MQTT5_PROPERTY_##NAME & 1u) != 0)
-#define MQTT5_SET(properties, NAME)                                                                \
+#define MQTT5_SET(properties, NAME) \
     ((properties)->present |= (uint64_t)1 << (unsigned)MQTT5_PROPERTY_##NAME)
 
 /** One property as it stands in a packet. */

@@ -8,22 +8,22 @@
 #include <stdint.h>
 
 /** Packets by type number, as a mask: which packets may carry a reason code or a property. */
-#define MQTT5_IN_CONNECT (1u << 1)
-#define MQTT5_IN_CONNACK (1u << 2)
-#define MQTT5_IN_PUBLISH (1u << 3)
-#define MQTT5_IN_PUBACK (1u << 4)
-#define MQTT5_IN_PUBREC (1u << 5)
-#define MQTT5_IN_PUBREL (1u << 6)
-#define MQTT5_IN_PUBCOMP (1u << 7)
-#define MQTT5_IN_SUBSCRIBE (1u << 8)
-#define MQTT5_IN_SUBACK (1u << 9)
+#define MQTT5_IN_CONNECT     (1u << 1)
+#define MQTT5_IN_CONNACK     (1u << 2)
+#define MQTT5_IN_PUBLISH     (1u << 3)
+#define MQTT5_IN_PUBACK      (1u << 4)
+#define MQTT5_IN_PUBREC      (1u << 5)
+#define MQTT5_IN_PUBREL      (1u << 6)
+#define MQTT5_IN_PUBCOMP     (1u << 7)
+#define MQTT5_IN_SUBSCRIBE   (1u << 8)
+#define MQTT5_IN_SUBACK      (1u << 9)
 #define MQTT5_IN_UNSUBSCRIBE (1u << 10)
-#define MQTT5_IN_UNSUBACK (1u << 11)
-#define MQTT5_IN_DISCONNECT (1u << 14)
-#define MQTT5_IN_AUTH (1u << 15)
-#define MQTT5_IN_WILL (1u << 16) /**< the will properties inside CONNECT */
+#define MQTT5_IN_UNSUBACK    (1u << 11)
+#define MQTT5_IN_DISCONNECT  (1u << 14)
+#define MQTT5_IN_AUTH        (1u << 15)
+#define MQTT5_IN_WILL        (1u << 16) /**< the will properties inside CONNECT */
 
-#define MQTT5_IN_ACKS (MQTT5_IN_PUBACK | MQTT5_IN_PUBREC)
+#define MQTT5_IN_ACKS    (MQTT5_IN_PUBACK | MQTT5_IN_PUBREC)
 #define MQTT5_IN_SUBACKS (MQTT5_IN_SUBACK | MQTT5_IN_UNSUBACK)
 #define MQTT5_IN_CLOSERS (MQTT5_IN_CONNACK | MQTT5_IN_DISCONNECT)
 

@@ -31,8 +31,9 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_topic_check(struct mqtt5_bytes 
  *  [MQTT-4.8.2-2].
  *  @return MQTT5_OK, MQTT5_ERR_UTF8, _UTF8_NUL, _FILTER_EMPTY, _FILTER_WILDCARD, _FILTER_LEVELS,
  *  _SHARE_NAME. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error
-mqtt5_filter_parse(struct mqtt5_bytes text, uint32_t levels_max, struct mqtt5_filter *out);
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_filter_parse(struct mqtt5_bytes text,
+                                                              uint32_t levels_max,
+                                                              struct mqtt5_filter *out);
 
 /** Tells whether @p topic (valid) matches @p filter (valid, without $share); a wildcard at the
  *  first level does not match a topic that starts with '$' [MQTT-4.7.2-1]. No normalisation
