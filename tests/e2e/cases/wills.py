@@ -42,8 +42,6 @@ def none_after_normal_disconnect(ctx):
     watcher = ctx.watcher(ctx.topic('#'), qos=1)
     for version in (V5, V311):
         ctx.peer(f'c{version}', version).will(ctx.topic('will'), 'no', 1).connect().disconnect()
-        # The same id again: its CONNACK shows that the first connection is dealt with.
-        ctx.connected(f'c{version}', version).disconnect()
     ctx.connected('pub').publish(ctx.topic('end'), 'end', 1)
     equal(watcher.messages.wait_count(1)[0].payload, b'end', 'only the sentinel')
 

@@ -6,6 +6,7 @@ import socket
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCodes
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from harness.wait import DEFAULT_S, Log
@@ -198,14 +199,20 @@ class Peer:
         return [m.payload for m in self.messages.items()]
 
     def disconnect(self, reason=None):
-        """Sends DISCONNECT and waits until paho has closed."""
-        if reason is not None:
-            from paho.mqtt.reasoncodes import ReasonCodes
-            self.client.disconnect(ReasonCodes(PacketTypes.DISCONNECT, identifier=reason))
-        else:
-            self.client.disconnect()
-        self._ends.wait_count(1)
-        self.client.loop_stop()
+        """Sends DISCONNECT and waits until the server has closed: then it has dealt with it."""
+        with self.client.socket().dup() as sock:    # outlives paho's own, which it closes at once
+            if reason is not None:
+                self.client.disconnect(ReasonCodes(PacketTypes.DISCONNECT, identifier=reason))
+            else:
+                self.client.disconnect()
+            self._ends.wait_count(1)
+            self.client.loop_stop()
+            sock.settimeout(DEFAULT_S)
+            try:
+                while sock.recv(65536):
+                    pass
+            except ConnectionError:
+                pass
 
     def drop(self):
         """Closes the socket without DISCONNECT, as a crash would."""
