@@ -29,9 +29,9 @@ struct m5_index;
 struct m5_sub_list; /* the engine's, see subscription.h */
 
 struct m5_index_node {
-    _Atomic uint64_t shards;      /* bit i: shard i has pinned this node */
-    struct m5_sub_list **lists;   /* one per shard, NULL at first; each its shard's own */
-    struct mqtt5_bytes filter;    /* the text, owned by the node */
+    _Atomic uint64_t shards;    /* bit i: shard i has pinned this node */
+    struct m5_sub_list **lists; /* one per shard, NULL at first; each its shard's own */
+    struct mqtt5_bytes filter;  /* the text, owned by the node */
     /* ... the index's own part follows in index.c */
 };
 
@@ -41,6 +41,8 @@ struct m5_match {
     struct m5_index_node **nodes;
     uint32_t count, capacity;
     uint64_t shards; /* union of the nodes' masks */
+    void *scratch;   /* the walk's stack, as deep as the deepest wildcard filter */
+    size_t scratch_size;
 };
 
 /* @p allocator must be safe for threads when shard_count > 1. NULL without memory. */
