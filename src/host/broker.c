@@ -1,0 +1,381 @@
+/* mqtt5_broker: an engine, its workers and their listening sockets.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <mqtt5/broker.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/bytes.h"
+#include "broker/engine.h"
+#include "host/listener.h"
+#include "host/worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define DEFAULT_PORT        1883
+#define DESCRIPTORS_A_SHARD 8 /* event loop, wake-up, reserve, a few listeners */
+
+struct mqtt5_broker {
+    struct m5_crew crew;
+    struct m5_log_sink sink;
+    struct m5_log log; /* of the thread that makes and runs the broker */
+    uint16_t *ports;   /* by listener */
+    size_t listener_count;
+    bool ran;
+};
+
+/* Sentences for people; the last one of this thread. */
+static _Thread_local char sentence[512];
+
+__attribute__((format(printf, 2, 3))) static enum mqtt5_error fail(enum mqtt5_error error,
+                                                                   const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    return error;
+}
+
+/* ---- memory ---- */
+
+static void *malloc_alloc(void *ctx, size_t size)
+{
+    (void)ctx;
+    return malloc(size);
+}
+
+static void malloc_free(void *ctx, void *memory, size_t size)
+{
+    (void)ctx;
+    (void)size;
+    free(memory);
+}
+
+static const struct mqtt5_allocator malloc_allocator = {.alloc = malloc_alloc, .free = malloc_free};
+
+/* ---- listeners ---- */
+
+static const char *bind_advice(int error)
+{
+    switch (error) {
+    case EADDRINUSE: return "another program listens there: stop it or choose another port";
+    case EACCES: return "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)";
+    case EADDRNOTAVAIL: return "this machine does not have that address";
+    case EAFNOSUPPORT: return "this machine does not speak that protocol family";
+    default: return "that is what the system says";
+    }
+}
+
+static enum mqtt5_error bind_failed(const struct m5_address *address, int error)
+{
+    char text[M5_ADDRESS_TEXT_SIZE];
+    m5_address_format(address, text);
+    fail(MQTT5_ERR_IO, "cannot listen on %s: %s (%s)", text, strerror(error), bind_advice(error));
+    errno = error;
+    return MQTT5_ERR_IO;
+}
+
+/* Opens @p address for every worker; on MQTT5_ERR_IO errno says why. */
+static enum mqtt5_error listen_on(struct m5_crew *crew, struct m5_address *address)
+{
+    const bool shared = crew->worker_count > 1;
+    if (shared && !m5_listener_probe(address))
+        return bind_failed(address, errno);
+    for (uint32_t i = 0; i < crew->worker_count; i++) {
+        const int fd = m5_listener_open(address, shared);
+        if (fd < 0)
+            return bind_failed(address, errno);
+        if (!m5_worker_listen(&crew->workers[i], fd)) {
+            close(fd);
+            return fail(MQTT5_ERR_NOMEM, "no memory for a listener");
+        }
+    }
+    return MQTT5_OK;
+}
+
+static void log_listener(struct mqtt5_broker *broker, enum m5_log_event event,
+                         const struct m5_address *address)
+{
+    char text[M5_ADDRESS_TEXT_SIZE];
+    m5_address_format(address, text);
+    if (!m5_log_begin(&broker->log, event))
+        return;
+    m5_log_word(&broker->log, "address", text);
+    m5_log_word(&broker->log, "transport", "tcp");
+    if (event == M5_LOG_LISTENER_SKIPPED)
+        m5_log_text(&broker->log, "why", m5_bytes_of(sentence));
+    m5_log_end(&broker->log);
+}
+
+/* An address of a family that this machine has switched off, IPv6 as a rule. */
+static bool family_missing(int error)
+{
+    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
+}
+
+/* Opens all addresses of one listener. Of several, those of a missing family are passed over as
+ * long as one is left; they then share the port that the first was given. */
+static enum mqtt5_error open_listener(struct mqtt5_broker *broker,
+                                      const struct mqtt5_listener *listener, uint16_t *port)
+{
+    struct m5_address addresses[M5_ADDRESSES_MAX];
+    const char *why = "";
+    const size_t count = m5_address_resolve(listener->host, listener->port, addresses, &why);
+    if (count == 0)
+        return fail(MQTT5_ERR_IO, "cannot listen on %s: %s", listener->host, why);
+    enum mqtt5_error error = MQTT5_OK;
+    *port = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (*port != 0)
+            m5_address_set_port(&addresses[i], *port);
+        error = listen_on(&broker->crew, &addresses[i]);
+        if (error == MQTT5_OK) {
+            *port = m5_address_port(&addresses[i]);
+            log_listener(broker, M5_LOG_LISTENER_READY, &addresses[i]);
+        } else if (error == MQTT5_ERR_IO && count > 1 && family_missing(errno)) {
+            log_listener(broker, M5_LOG_LISTENER_SKIPPED, &addresses[i]);
+        } else {
+            return error;
+        }
+    }
+    return *port == 0 ? error : MQTT5_OK;
+}
+
+/* The default listeners: one of the two families is enough. */
+static enum mqtt5_error open_defaults(struct mqtt5_broker *broker)
+{
+    static const struct mqtt5_listener defaults[] = {{"127.0.0.1", DEFAULT_PORT},
+                                                     {"::1", DEFAULT_PORT}};
+    enum mqtt5_error error = MQTT5_OK;
+    size_t opened = 0;
+    for (size_t i = 0; i < M5_COUNT_OF(defaults); i++) {
+        error = open_listener(broker, &defaults[i], &broker->ports[i]);
+        if (error == MQTT5_OK)
+            opened++;
+        else if (error != MQTT5_ERR_IO || !family_missing(errno))
+            return error;
+    }
+    return opened == 0 ? error : MQTT5_OK;
+}
+
+static enum mqtt5_error open_listeners(struct mqtt5_broker *broker,
+                                       const struct mqtt5_broker_options *options)
+{
+    const size_t count = options->listener_count == 0 ? 2 : options->listener_count;
+    broker->ports =
+        (uint16_t *)m5_alloc_zero(broker->crew.allocator, count * sizeof *broker->ports);
+    if (broker->ports == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the listeners");
+    broker->listener_count = count;
+    if (options->listener_count == 0)
+        return open_defaults(broker);
+    for (size_t i = 0; i < count; i++) {
+        const enum mqtt5_error error =
+            open_listener(broker, &options->listeners[i], &broker->ports[i]);
+        if (error != MQTT5_OK)
+            return error;
+    }
+    return MQTT5_OK;
+}
+
+/* ---- making ---- */
+
+static uint32_t core_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return 1;
+    const int count = CPU_COUNT(&set);
+    return count < 1 ? 1 : count > M5_SHARDS_MAX ? M5_SHARDS_MAX : (uint32_t)count;
+}
+
+static enum mqtt5_error check_options(const struct mqtt5_broker_options *options)
+{
+    const char *why;
+    if (options->struct_size != sizeof *options)
+        return fail(MQTT5_ERR_CONFIG, "call mqtt5_broker_options_init() first");
+    if (options->workers > M5_SHARDS_MAX)
+        return fail(MQTT5_ERR_CONFIG, "workers must be 0 (one per core) to %d", M5_SHARDS_MAX);
+    if (mqtt5_broker_config_check(&options->config, &why) != MQTT5_OK)
+        return fail(MQTT5_ERR_CONFIG, "%s", why);
+    if (options->listener_count > 0 && !options->config.allow_anonymous)
+        return fail(MQTT5_ERR_CONFIG, "nobody could connect: there is no authentication yet, so "
+                                      "config.allow_anonymous must be set for these listeners");
+    return MQTT5_OK;
+}
+
+static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
+                                    const struct mqtt5_broker_options *options)
+{
+    struct mqtt5_broker_config config = options->config;
+    if (options->listener_count == 0)
+        config.allow_anonymous = true; /* the default listeners are on loopback only */
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    struct m5_engine_env env = {
+        .allocator = broker->crew.allocator,
+        .shard_count = broker->crew.worker_count,
+        .now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+        .events = options->log_level > MQTT5_LOG_ERROR,
+    };
+    if (getrandom(env.seed, sizeof env.seed, 0) != (ssize_t)sizeof env.seed)
+        return fail(MQTT5_ERR_IO, "the system gives no random numbers: %s", strerror(errno));
+    broker->crew.engine = m5_engine_new(&config, &env);
+    if (broker->crew.engine == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the broker");
+    return MQTT5_OK;
+}
+
+static enum mqtt5_error make_workers(struct m5_crew *crew)
+{
+    crew->workers = (struct m5_worker *)m5_alloc_zero(crew->allocator,
+                                                      crew->worker_count * sizeof *crew->workers);
+    if (crew->workers == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the workers");
+    for (uint32_t i = 0; i < crew->worker_count; i++)
+        if (!m5_worker_init(&crew->workers[i], crew, i))
+            return fail(MQTT5_ERR_IO, "cannot make an event loop: %s", strerror(errno));
+    return MQTT5_OK;
+}
+
+static void log_start(struct mqtt5_broker *broker, const struct mqtt5_broker_options *options,
+                      uint64_t descriptors)
+{
+    const uint64_t wanted = (uint64_t)options->config.connections_max +
+                            (uint64_t)broker->crew.worker_count * DESCRIPTORS_A_SHARD;
+    if (m5_log_begin(&broker->log, M5_LOG_BROKER_STARTING)) {
+        m5_log_number(&broker->log, "workers", broker->crew.worker_count);
+        m5_log_number(&broker->log, "pid", (uint64_t)getpid());
+        m5_log_end(&broker->log);
+    }
+    if (descriptors < wanted && m5_log_begin(&broker->log, M5_LOG_DESCRIPTORS_FEW)) {
+        m5_log_number(&broker->log, "descriptors", descriptors);
+        m5_log_number(&broker->log, "connections_max", options->config.connections_max);
+        m5_log_text(&broker->log, "hint",
+                    m5_bytes_of("raise the limit of open files (ulimit -n) or lower the maximum"));
+        m5_log_end(&broker->log);
+    }
+}
+
+static enum mqtt5_error make(struct mqtt5_broker *broker,
+                             const struct mqtt5_broker_options *options)
+{
+    enum mqtt5_error error = make_engine(broker, options);
+    if (error == MQTT5_OK)
+        error = make_workers(&broker->crew);
+    if (error != MQTT5_OK)
+        return error;
+    log_start(broker, options, m5_raise_descriptor_limit());
+    error = open_listeners(broker, options);
+    m5_log_flush(&broker->log);
+    return error;
+}
+
+void mqtt5_broker_options_init(struct mqtt5_broker_options *options)
+{
+    *options =
+        (struct mqtt5_broker_options){.struct_size = sizeof *options, .log_level = MQTT5_LOG_INFO};
+    mqtt5_broker_config_init(&options->config);
+}
+
+enum mqtt5_error mqtt5_broker_new(const struct mqtt5_broker_options *options,
+                                  struct mqtt5_broker **out, const char **why)
+{
+    *out = NULL;
+    if (why != NULL)
+        *why = sentence;
+    enum mqtt5_error error = check_options(options);
+    if (error != MQTT5_OK)
+        return error;
+    const struct mqtt5_allocator *allocator =
+        options->allocator != NULL ? options->allocator : &malloc_allocator;
+    struct mqtt5_broker *broker = (struct mqtt5_broker *)m5_alloc_zero(allocator, sizeof *broker);
+    if (broker == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the broker");
+    broker->crew.allocator = allocator;
+    broker->crew.worker_count = options->workers == 0 ? core_count() : options->workers;
+    broker->crew.sink = &broker->sink;
+    m5_log_sink_init(&broker->sink, options);
+    m5_log_init(&broker->log, &broker->sink);
+    error = make(broker, options);
+    if (error == MQTT5_OK)
+        *out = broker;
+    else
+        mqtt5_broker_free(broker);
+    return error;
+}
+
+/* ---- running ---- */
+
+static void *run_thread(void *worker)
+{
+    return m5_worker_run((struct m5_worker *)worker) ? worker : NULL;
+}
+
+/* Signals are for the threads of the program that we are part of. */
+static int start_thread(struct m5_worker *worker)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int error = pthread_create(&worker->thread, NULL, run_thread, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
+{
+    struct m5_crew *crew = &broker->crew;
+    if (broker->ran)
+        return MQTT5_ERR_CLOSED;
+    broker->ran = true;
+    uint32_t started = 1;
+    while (started < crew->worker_count && start_thread(&crew->workers[started]) == 0)
+        started++;
+    bool ok = started == crew->worker_count;
+    if (!ok)
+        mqtt5_broker_stop(broker);
+    ok = m5_worker_run(&crew->workers[0]) && ok;
+    for (uint32_t i = 1; i < started; i++) {
+        void *result;
+        pthread_join(crew->workers[i].thread, &result);
+        ok = result != NULL && ok;
+    }
+    m5_log_note(&broker->log, M5_LOG_BROKER_STOPPED, "result", ok ? "ok" : "failed");
+    return ok ? MQTT5_OK : MQTT5_ERR_IO;
+}
+
+void mqtt5_broker_stop(struct mqtt5_broker *broker)
+{
+    m5_crew_stop(&broker->crew);
+}
+
+uint16_t mqtt5_broker_port(const struct mqtt5_broker *broker, size_t index)
+{
+    return index < broker->listener_count ? broker->ports[index] : 0;
+}
+
+void mqtt5_broker_free(struct mqtt5_broker *broker)
+{
+    if (broker == NULL)
+        return;
+    struct m5_crew *crew = &broker->crew;
+    const struct mqtt5_allocator *allocator = crew->allocator;
+    for (uint32_t i = 0; crew->workers != NULL && i < crew->worker_count; i++)
+        m5_worker_fini(&crew->workers[i]);
+    m5_free(allocator, crew->workers, crew->worker_count * sizeof *crew->workers);
+    if (crew->engine != NULL)
+        m5_engine_free(crew->engine);
+    m5_free(allocator, broker->ports, broker->listener_count * sizeof *broker->ports);
+    m5_log_sink_fini(&broker->sink);
+    m5_free(allocator, broker, sizeof *broker);
+}
