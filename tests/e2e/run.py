@@ -33,7 +33,7 @@ sys.path.insert(0, str(HERE))
 
 from harness import registry                                    # noqa: E402
 from harness.broker import Broker, BrokerKind                   # noqa: E402
-from harness.scheduler import FAILED, PASSED, Job, Scheduler    # noqa: E402
+from harness.scheduler import FAILED, PASSED, SKIPPED, Job, Scheduler   # noqa: E402
 
 
 def arguments():
@@ -69,11 +69,10 @@ class Report:
         """Prints the closing lines; True when nothing failed."""
         for name in self.failures:
             print(f'failed: {name}')
-        if self.counts.get('skip'):
-            print(f'{self.counts["skip"]} skipped')
         print(f'took {time.monotonic() - started:.1f} s')
         passed, failed = self.counts.get(PASSED, 0), self.counts.get(FAILED, 0)
-        print(f'{passed} passed, {failed} failed')
+        skipped = self.counts.get(SKIPPED, 0)
+        print(f'{passed} passed, {failed} failed' + (f', {skipped} skipped' if skipped else ''))
         return failed == 0 and passed > 0
 
 
@@ -94,7 +93,7 @@ def make_jobs(tests, brokers, kind, report):
                 continue
             job = Job(test, workers, broker)
             if test.not_mosquitto and kind.mosquitto:
-                report(job, 'skip', 0.0, test.not_mosquitto)
+                report(job, SKIPPED, 0.0, test.not_mosquitto)
             else:
                 jobs.append(job)
     return jobs

@@ -27,7 +27,7 @@ class SubMessage:
 class Process:
     """A child whose two outputs are read by threads, so that neither pipe can block it."""
 
-    def __init__(self, argv, stdin=None, on_line=None, cwd=None):
+    def __init__(self, argv, stdin=None, on_line=None, env=None):
         self.argv = [str(a) for a in argv]
         self._stdout, self._stderr = bytearray(), bytearray()
         self.lines = Log(' '.join(self.argv[:2]) + ' stdout')
@@ -35,7 +35,8 @@ class Process:
         self._on_line = on_line
         self.process = subprocess.Popen(
             self.argv, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env=None if env is None else {**os.environ, **env})
         self._threads = [
             self._start(self._read, self.process.stdout, self._stdout, self.lines, True),
             self._start(self._read, self.process.stderr, self._stderr, self.error_lines, False)]

@@ -118,11 +118,17 @@ class Wire:
 
     def __init__(self, host, port, level=5, receive_buffer=None):
         family = socket.AF_INET6 if ':' in host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, socket.SOCK_STREAM)
         if receive_buffer:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(DEFAULT_S)
+        sock.connect((host, port))
+        self.adopt(sock, level)
+
+    def adopt(self, sock, level=5):
+        """Takes over a connected socket."""
+        self.socket = sock
         self.socket.settimeout(DEFAULT_S)
-        self.socket.connect((host, port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.level = level
         self.bytes_out = self.bytes_in = self.packets_out = self.packets_in = 0
