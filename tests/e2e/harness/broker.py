@@ -105,15 +105,15 @@ class Broker:
         """True while the process has not ended."""
         return self.process.poll() is None
 
-    def terminate(self):
+    def terminate(self, limit_s=STOP_LIMIT_S):
         """SIGTERM; returns (exit status, seconds it took). Fails if it takes too long."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(STOP_LIMIT_S)
+            status = self.process.wait(limit_s)
         except subprocess.TimeoutExpired as slow:
             self.kill()
-            raise BrokerError(f'broker still ran {STOP_LIMIT_S} s after SIGTERM:\n'
+            raise BrokerError(f'broker still ran {limit_s} s after SIGTERM:\n'
                               + self.log()) from slow
         return status, time.monotonic() - started
 
