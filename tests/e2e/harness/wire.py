@@ -156,7 +156,7 @@ class Wire:
         """The next packet, or None at the end of the stream."""
         deadline = time.monotonic() + timeout_s
         while True:
-            got = self._take()
+            got = self.take()
             if got is not None:
                 return got
             left = deadline - time.monotonic()
@@ -173,7 +173,12 @@ class Wire:
                 return None
             self._buffer += chunk
 
-    def _take(self):
+    def feed(self, data):
+        """Adds bytes that the caller has read from the socket."""
+        self._buffer += data
+
+    def take(self):
+        """The next packet, if all of it has been read, or None."""
         if len(self._buffer) < 2:
             return None
         try:
