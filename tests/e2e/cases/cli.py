@@ -334,7 +334,7 @@ def sub_is_told_to_go(ctx):
 
 @cli_test(once=True)
 def sub_options(ctx):
-    """--retain-handling, --no-local, --retain-as-published, --subscription-identifier on the wire."""
+    """The subscription options and the identifier, as they go over the wire."""
     server = ctx.keep(FakeServer())
     ctx.ours('sub', '-H', '127.0.0.1', '-p', server.port, '-t', 'a/b', '-q', '1', '--no-local',
              '--retain-as-published', '--retain-handling', '2', '--subscription-identifier', '300')

@@ -85,7 +85,8 @@ def properties_are_kept(ctx):
     source = ctx.connected('pub')
     source.publish(ctx.topic('x'), 'data', 1, retain=True, PayloadFormatIndicator=1,
                    MessageExpiryInterval=500, ContentType='text/plain', ResponseTopic='reply/to',
-                   CorrelationData=b'\x00\xff\x01', UserProperty=[('a', '1'), ('b', '2'), ('a', '3')])
+                   CorrelationData=b'\x00\xff\x01',
+                   UserProperty=[('a', '1'), ('b', '2'), ('a', '3')])
     got = ctx.watcher(ctx.topic('x')).receive(1)[0]
     equal(got.property('PayloadFormatIndicator'), 1, 'payload format')
     assert 490 <= got.property('MessageExpiryInterval') <= 500, 'expiry not counted down'

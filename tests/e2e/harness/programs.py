@@ -111,8 +111,8 @@ class MosquittoSub(Process):
         self.messages = Log('mosquitto_sub messages')
         self._subacks = Log('mosquitto_sub SUBACKs')
         # Into a pipe it would print at its end only.
-        super().__init__(['stdbuf', '-oL', 'mosquitto_sub', '-h', host, '-p', port, '-V', 'mqtt' + version, '-d',
-                          '-F', SUB_FORMAT, *arguments], on_line=self._take)
+        super().__init__(['stdbuf', '-oL', 'mosquitto_sub', '-h', host, '-p', port,
+                          '-V', 'mqtt' + version, '-d', '-F', SUB_FORMAT, *arguments], on_line=self._take)
 
     def _take(self, line):
         if line.startswith('MSG\t'):
