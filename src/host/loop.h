@@ -12,10 +12,10 @@
 
 #define M5_LOOP_BATCH 256 /* events that one wait returns at most */
 
+/* Ended is only reported: an error or a hang-up is pending, and reading tells which. */
 #define M5_LOOP_READ  1u
 #define M5_LOOP_WRITE 2u
-#define M5_LOOP_ENDED 4u /* only reported: an error or a hang-up is pending; reading tells which \
-                          */
+#define M5_LOOP_ENDED 4u
 
 struct m5_loop {
     int epoll_fd, wake_fd;

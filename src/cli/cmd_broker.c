@@ -1,0 +1,385 @@
+/* `mqttv5 broker`: flags to options, signals to a drain.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "cli/broker_flags.h"
+#include "cli/command.h"
+
+#include "base/assert.h"
+#include "host/address.h"
+#include "host/log.h"
+#include "host/notify.h"
+
+#include <mqtt5/broker.h>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LISTENERS_MAX 64
+#define DEFAULT_PORT  1883
+
+/* What the command line says. */
+struct broker_call {
+    struct cli_strings hosts;
+    uint64_t workers;
+    bool allow_anonymous, no_sys_topics, log_json, verbose, debug, non_interactive;
+    int storage_backend, queue_policy, shared_strategy, log_level;
+    const char *response_information;
+#define X(group, field, ...) uint64_t field;
+    CLI_BROKER_NUMBERS(X)
+#undef X
+#define X(field, ...) bool no_##field;
+    CLI_BROKER_SWITCHES(X)
+#undef X
+};
+
+enum storage_backend { STORAGE_MEMORY, STORAGE_FILE };
+
+static const struct cli_choice storage_backends[] = {
+    {"memory", STORAGE_MEMORY}, {"file", STORAGE_FILE}, {NULL, 0}};
+
+static const struct cli_choice queue_policies[] = {
+    {"drop_newest", MQTT5_QUEUE_DROP_NEWEST}, {"drop_oldest", MQTT5_QUEUE_DROP_OLDEST}, {NULL, 0}};
+
+static const struct cli_choice shared_strategies[] = {
+    {"round_robin", MQTT5_SHARED_ROUND_ROBIN},
+    {"random", MQTT5_SHARED_RANDOM},
+    {"sticky", MQTT5_SHARED_STICKY},
+    {"least_inflight", MQTT5_SHARED_LEAST_INFLIGHT},
+    {"hash_topic", MQTT5_SHARED_HASH_TOPIC},
+    {"hash_clientid", MQTT5_SHARED_HASH_CLIENTID},
+    {NULL, 0}};
+
+static const struct cli_choice log_levels[] = {{"error", MQTT5_LOG_ERROR},
+                                               {"warning", MQTT5_LOG_WARNING},
+                                               {"info", MQTT5_LOG_INFO},
+                                               {"debug", MQTT5_LOG_DEBUG},
+                                               {NULL, 0}};
+
+#define FIELD(name) .offset = offsetof(struct broker_call, name)
+
+static const struct cli_option option_table[] = {
+    {.group = "Listening",
+     .name = "host",
+     .alias = 'H',
+     .type = CLI_STRING,
+     .repeatable = true,
+     FIELD(hosts),
+     .value = "ADDRESS:PORT",
+     .env = "MQTT5_BIND",
+     .help = "where to listen (127.0.0.1:1883 and [::1]:1883 when not given)"},
+    {.name = "allow-anonymous",
+     .type = CLI_BOOL,
+     FIELD(allow_anonymous),
+     .help = "serve clients without user name; implied when listening on loopback only"},
+    {.name = "workers",
+     .type = CLI_INTEGER,
+     FIELD(workers),
+     .max = 64,
+     .value = "N",
+     .fallback = "0",
+     .help = "threads that serve clients, 0 = one per core"},
+    {.name = "storage-backend",
+     .type = CLI_CHOICE,
+     FIELD(storage_backend),
+     .choices = storage_backends,
+     .value = "memory",
+     .fallback = "memory",
+     .help = "where sessions and retained messages are kept"},
+    {.group = "Log, on standard error",
+     .name = "log-level",
+     .type = CLI_CHOICE,
+     FIELD(log_level),
+     .choices = log_levels,
+     .value = "error|warning|info|debug",
+     .fallback = "info",
+     .help = "least important lines to write"},
+    {.name = "log-json", .type = CLI_BOOL, FIELD(log_json), .help = "write JSON lines"},
+    {.name = "verbose",
+     .alias = 'v',
+     .type = CLI_BOOL,
+     FIELD(verbose),
+     .help = "as --log-level info"},
+    {.name = "debug", .type = CLI_BOOL, FIELD(debug), .help = "as --log-level debug"},
+    {.name = "non-interactive",
+     .type = CLI_BOOL,
+     FIELD(non_interactive),
+     .help = "never ask (nothing is asked yet)"},
+#define X(label, field, flag, kind, least, most, placeholder, standard, text) \
+    {.group = label,                                                          \
+     .name = flag,                                                            \
+     .type = CLI_##kind,                                                      \
+     FIELD(field),                                                            \
+     .min = least,                                                            \
+     .max = most,                                                             \
+     .value = placeholder,                                                    \
+     .fallback = standard,                                                    \
+     .help = text},
+    CLI_BROKER_NUMBERS(X)
+#undef X
+        {.group = "Behaviour",
+         .name = "queue-policy",
+         .type = CLI_CHOICE,
+         FIELD(queue_policy),
+         .choices = queue_policies,
+         .value = "drop_newest|drop_oldest",
+         .fallback = "drop_newest",
+         .help = "what goes when a session's queue is full"},
+    {.name = "shared-strategy",
+     .type = CLI_CHOICE,
+     FIELD(shared_strategy),
+     .choices = shared_strategies,
+     .value = "STRATEGY",
+     .fallback = "round_robin",
+     .help = "round_robin, random, sticky, least_inflight, hash_topic or hash_clientid"},
+    {.name = "response-information",
+     .type = CLI_STRING,
+     FIELD(response_information),
+     .value = "TEXT",
+     .help = "given to clients that request it"},
+    {.name = "no-sys-topics",
+     .type = CLI_BOOL,
+     FIELD(no_sys_topics),
+     .help = "publish no $SYS figures"},
+#define X(field, flag, text) {.name = flag, .type = CLI_BOOL, FIELD(no_##field), .help = text},
+    CLI_BROKER_SWITCHES(X)
+#undef X
+        {.name = NULL},
+};
+
+/* ---- options ---- */
+
+/* The table's defaults are those of the library: only what was given may differ. */
+static void copy_numbers(const struct cli_call *call, struct mqtt5_broker_config *config)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+#define X(group, field, flag, ...)                                              \
+    M5_ASSERT(cli_given(call, flag) || from->field == (uint64_t)config->field); \
+    config->field = (__typeof__(config->field))from->field;
+    CLI_BROKER_NUMBERS(X)
+#undef X
+}
+
+static void copy_config(const struct cli_call *call, struct mqtt5_broker_config *config)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+    copy_numbers(call, config);
+#define X(field, ...) config->field = !from->no_##field;
+    CLI_BROKER_SWITCHES(X)
+#undef X
+    config->queue_policy = (enum mqtt5_queue_policy)from->queue_policy;
+    config->shared_strategy = (enum mqtt5_shared_strategy)from->shared_strategy;
+    config->response_information = from->response_information;
+    if (from->no_sys_topics)
+        config->sys_interval_s = 0;
+}
+
+static enum mqtt5_log_level log_level(const struct cli_call *call)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+    if (from->debug)
+        return MQTT5_LOG_DEBUG;
+    if (from->verbose && from->log_level < MQTT5_LOG_INFO)
+        return MQTT5_LOG_INFO;
+    return (enum mqtt5_log_level)from->log_level;
+}
+
+static bool on_loopback(const struct m5_endpoint *endpoint)
+{
+    struct m5_address addresses[M5_ADDRESSES_MAX];
+    const char *why;
+    const size_t count = m5_address_resolve(endpoint->host, endpoint->port, addresses, &why);
+    for (size_t i = 0; i < count; i++)
+        if (!m5_address_is_loopback(&addresses[i]))
+            return false;
+    return true; /* one without addresses fails when it is bound, with a better sentence */
+}
+
+/* The listeners of the command line. */
+struct listeners {
+    struct mqtt5_listener items[LISTENERS_MAX];
+    struct m5_endpoint endpoints[LISTENERS_MAX];
+    size_t count;
+};
+
+static int read_hosts(const struct cli_call *call, struct listeners *out)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+    if (from->hosts.count > LISTENERS_MAX)
+        return cli_usage(call, "at most %d addresses can be listened on", LISTENERS_MAX);
+    for (size_t i = 0; i < from->hosts.count; i++) {
+        const char *text = from->hosts.items[i];
+        struct m5_endpoint *endpoint = &out->endpoints[i];
+        const char *why = m5_endpoint_parse(text, DEFAULT_PORT, endpoint);
+        if (why != NULL)
+            return cli_usage(call, "--host %s: %s", text, why);
+        if (!from->allow_anonymous && !on_loopback(endpoint))
+            return cli_usage(call,
+                             "--host %s can be reached from other machines, and there is no "
+                             "authentication yet: to serve everybody there, add --allow-anonymous",
+                             text);
+        out->items[i] = (struct mqtt5_listener){.host = endpoint->host, .port = endpoint->port};
+        out->count++;
+    }
+    return CLI_OK;
+}
+
+static int check_call(const struct cli_call *call)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+    if (from->storage_backend == STORAGE_FILE)
+        return cli_usage(call, "--storage-backend file comes with the durable store, which this "
+                               "version does not have yet: use memory");
+    if (cli_given(call, "allow-anonymous") && !from->allow_anonymous)
+        return cli_usage(call, "--allow-anonymous=false would leave nobody who can connect: there "
+                               "is no authentication yet");
+    return CLI_OK;
+}
+
+/* ---- signals ---- */
+
+/* A thread waits for signals, so that what they cause is ordinary code. */
+struct signal_watch {
+    struct mqtt5_broker *broker;
+    struct m5_log log;
+    struct m5_log_sink sink;
+    sigset_t set;
+    pthread_t thread;
+    atomic_bool done;
+};
+
+static const char *signal_name(int number)
+{
+    return number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
+}
+
+static void *watch_signals(void *argument)
+{
+    struct signal_watch *watch = (struct signal_watch *)argument;
+    bool stopping = false;
+    for (;;) {
+        int number;
+        if (sigwait(&watch->set, &number) != 0)
+            continue;
+        if (atomic_load(&watch->done))
+            return NULL;
+        if (number == SIGHUP) {
+            m5_log_note(&watch->log, M5_LOG_SIGNAL_IGNORED, "signal", "SIGHUP: no reload yet");
+            continue;
+        }
+        if (stopping)
+            _exit(CLI_FAILED); /* asked twice: at once */
+        stopping = true;
+        m5_log_note(&watch->log, M5_LOG_SIGNAL_RECEIVED, "signal", signal_name(number));
+        m5_notify("STOPPING=1");
+        mqtt5_broker_stop(watch->broker);
+    }
+}
+
+static bool start_watch(struct signal_watch *watch, struct mqtt5_broker *broker,
+                        const struct mqtt5_broker_options *options)
+{
+    watch->broker = broker;
+    atomic_init(&watch->done, false);
+    m5_log_sink_init(&watch->sink, options);
+    m5_log_init(&watch->log, &watch->sink);
+    return pthread_create(&watch->thread, NULL, watch_signals, watch) == 0;
+}
+
+static void end_watch(struct signal_watch *watch)
+{
+    atomic_store(&watch->done, true);
+    pthread_kill(watch->thread, SIGTERM);
+    pthread_join(watch->thread, NULL);
+    m5_log_sink_fini(&watch->sink);
+}
+
+/* From here on signals wait for the thread; threads made later inherit that. */
+static void block_signals(sigset_t *set)
+{
+    signal(SIGPIPE, SIG_IGN);
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* ---- running ---- */
+
+/* A socket must not become what somebody else takes for standard error. */
+static void open_standard_files(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = dup(fd);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
+static int serve(const struct cli_call *call, const struct mqtt5_broker_options *options)
+{
+    struct signal_watch *watch = (struct signal_watch *)calloc(1, sizeof *watch);
+    struct mqtt5_broker *broker;
+    const char *why;
+    if (watch == NULL)
+        return cli_failed(call, "out of memory");
+    block_signals(&watch->set);
+    int code = CLI_FAILED;
+    if (mqtt5_broker_new(options, &broker, &why) != MQTT5_OK) {
+        cli_error(call, "%s", why);
+    } else if (!start_watch(watch, broker, options)) {
+        cli_error(call, "cannot start a thread");
+    } else {
+        m5_notify("READY=1");
+        if (mqtt5_broker_run(broker) == MQTT5_OK)
+            code = CLI_OK;
+        else
+            cli_error(call, "a worker could not be started");
+        end_watch(watch);
+    }
+    mqtt5_broker_free(broker);
+    free(watch);
+    return code;
+}
+
+static int run(const struct cli_call *call)
+{
+    struct listeners *listeners = (struct listeners *)calloc(1, sizeof *listeners);
+    if (listeners == NULL)
+        return cli_failed(call, "out of memory");
+    int code = check_call(call);
+    if (code == CLI_OK)
+        code = read_hosts(call, listeners);
+    if (code == CLI_OK) {
+        const struct broker_call *from = (const struct broker_call *)call->options;
+        struct mqtt5_broker_options options;
+        mqtt5_broker_options_init(&options);
+        copy_config(call, &options.config);
+        options.config.allow_anonymous = true; /* or read_hosts() would have refused */
+        options.listeners = listeners->items;
+        options.listener_count = listeners->count;
+        options.workers = (uint32_t)from->workers;
+        options.log_level = log_level(call);
+        options.log_json = from->log_json;
+        open_standard_files();
+        code = serve(call, &options);
+    }
+    free(listeners);
+    return code;
+}
+
+static const struct cli_option *const tables[] = {option_table, NULL};
+
+const struct cli_command cmd_broker = {
+    .name = "broker",
+    .summary = "serve MQTT clients",
+    .usage = "[options]",
+    .notes = "Without --host the broker serves this machine only, without authentication.\n"
+             "SIGTERM and SIGINT end it: clients are told, what is written is sent, exit code 0.\n",
+    .tables = tables,
+    .options_size = sizeof(struct broker_call),
+    .run = run,
+};
