@@ -156,13 +156,13 @@ def sim_suites(options):
 def golden_suites():
     """Conversations against the engine under the sanitizers, and against the live broker."""
     suites = []
+    files = sorted(str(path) for path in ROOT.glob('tests/golden/*.txt'))
     if has('tests/golden/*.c'):
-        suites.append(Suite('golden', [str(BUILD / 'asan/golden_runner'),
-                                       str(ROOT / 'tests/golden')], ('asan',), must_count=True))
+        suites.append(Suite('golden', [str(BUILD / 'asan/golden_runner'), *files], ('asan',),
+                            must_count=True))
     if has('tests/golden/run_live.py') and has('src/cli/*.c'):
         broker = f'{BUILD}/release/mqttv5 broker --host 127.0.0.1:{{port}} --allow-anonymous ' \
                  '--storage-backend memory --workers 1'
-        files = sorted(str(path) for path in ROOT.glob('tests/golden/*.txt'))
         suites.append(Suite('golden_live', [PYTHON, str(ROOT / 'tests/golden/run_live.py'),
                                             '--command', broker, *files],
                             ('release',), must_count=True, alone=True))
