@@ -1,8 +1,8 @@
 /* Retained messages of a broker, shared by its shards: set by topic, found by filter.
  *
  * The order that makes this right between shards: a publisher first sets the retained message,
- * then matches the route index; a subscriber is first in the index, then collects retained messages.
- * So a message is seen live, or retained, or (rarely, in a race) both, never neither.
+ * then matches the route index; a subscriber is first in the index, then collects retained
+ * messages. So a message is seen live, or retained, or (rarely, in a race) both, never neither.
  *
  * Guarded by a spin lock; a set is O(topic); a collection takes references only and copies nothing.
  * Records are immutable and counted atomically.
