@@ -1,0 +1,146 @@
+/* The inside of a client, shared by the files of this folder.
+ *
+ * Who owns what: a request lies in exactly one list: waiting or control (WAITING), sent (SENT),
+ * released (RELEASED), done (DONE), or it is `current`, whose event the user is looking at. One
+ * that has a packet identifier is in the window as well. SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef M5_CLIENT_STATE_H
+#define M5_CLIENT_STATE_H
+
+#include "client/alias.h"
+#include "client/buffer.h"
+#include "client/client.h"
+#include "client/window.h"
+
+#define M5_CLIENT_OUTPUT_LOW (64u << 10) /* bytes: more messages are encoded below this */
+#define M5_CLIENT_OUTPUT_HIGH \
+    (256u << 10) /* bytes: above, nothing is read: answers would pile up */
+#define M5_CLIENT_READ_SIZE      (16u << 10)  /* bytes asked for at least at a time */
+#define M5_CLIENT_BUFFER_KEEP    (256u << 10) /* bytes of an empty buffer that are kept */
+#define M5_CLIENT_CLOSE_GRACE_MS 5000u /* without progress, the rest of the output is given up */
+#define M5_CLIENT_RECEIVED_SIZE  8192u /* bytes: a bit for each packet identifier */
+
+/* How the connection ended, or is ending. */
+struct m5_client_ending {
+    bool known;
+    bool by_server;
+    enum mqtt5_error error;
+    uint8_t reason_code;
+    struct mqtt5_properties properties; /* views into the input, which is left alone from then on */
+};
+
+struct m5_client {
+    const struct mqtt5_allocator *allocator;
+    struct mqtt5_client_config config; /* its pointers are not used: see connect_packet */
+    uint8_t version;
+    uint8_t *connect_packet; /* CONNECT as configured, encoded: the copy of all its strings */
+    size_t connect_size;
+    uint8_t *assigned_id; /* by the server; NULL: none */
+    size_t assigned_id_size;
+    uint64_t now_ms;
+
+    /* the connection */
+    enum mqtt5_client_state state;
+    bool connack_seen;
+    bool sent_clean_start;
+    bool drop_output; /* CLOSING: do not send what is left */
+    bool ping_outstanding;
+    struct m5_client_buffer in, out;
+    size_t in_consumed; /* bytes of the packet whose event the user is looking at */
+    uint32_t in_needed; /* size of the packet that is not complete yet, 0 = not known */
+    uint64_t opened_at_ms, received_at_ms, sent_at_ms, pinged_at_ms, progress_at_ms;
+    struct m5_client_aliases aliases_in, aliases_out;
+    struct m5_client_ending ending;
+    bool disconnected_event; /* is due */
+
+    /* agreed with the server; of the last connection while there is none */
+    struct mqtt5_client_info info;
+    bool wildcards, identifiers, shared; /* subscriptions that the server takes */
+
+    /* the session */
+    bool has_session;
+    struct m5_list waiting;  /* PUBLISH, first those to be sent again, in their first order */
+    struct m5_list control;  /* SUBSCRIBE, UNSUBSCRIBE not sent yet */
+    struct m5_list sent;     /* in the order they were sent */
+    struct m5_list released; /* in the order of their PUBREC */
+    struct m5_list done;     /* events to come */
+    struct m5_client_request *current;
+    struct m5_client_window window;
+    uint32_t inflight;     /* PUBLISH packets that count against the server's Receive Maximum */
+    uint8_t *received_ids; /* bitmap: QoS 2 received, PUBREL not yet; NULL: never any */
+    uint32_t received_count;
+};
+
+/* ---- client.c ---- */
+
+/* Ends the connection because of @p error: a DISCONNECT that says so, where one may be sent. */
+void m5_client_close_with(struct m5_client *client, enum mqtt5_error error);
+
+/* Ends the connection without sending what is left. */
+void m5_client_close_now(struct m5_client *client, const struct m5_client_ending *ending);
+
+/* Drops the event the user has seen: its request and its packet. */
+void m5_client_release(struct m5_client *client);
+
+/* Frees a request that is in no list. */
+void m5_client_drop_request(struct m5_client *client, struct m5_client_request *request);
+
+/* ---- session.c: what outlives a connection ---- */
+
+/* Ends @p request (in any list but done): its COMPLETED event will come. */
+void m5_client_finish(struct m5_client *client, struct m5_client_request *request,
+                      enum mqtt5_error error, uint8_t reason_code);
+
+/* Takes @p request out of its list and the window, and out of the server's quota. */
+void m5_client_unlink(struct m5_client *client, struct m5_client_request *request);
+
+/* The connection is over: what can be resumed is put back, the rest is finished. */
+void m5_client_session_suspend(struct m5_client *client);
+
+/* The server has kept the session: PUBRELs go out again; messages will, in order. */
+void m5_client_session_resume(struct m5_client *client);
+
+/* There is no session any more, on either side [MQTT-3.2.2-5] [MQTT-3.1.2-4]. */
+void m5_client_session_discard(struct m5_client *client);
+
+/* QoS 2 identifiers received and not released. Adding is false without memory. */
+bool m5_client_received_has(const struct m5_client *client, uint16_t id);
+bool m5_client_received_add(struct m5_client *client, uint16_t id);
+void m5_client_received_remove(struct m5_client *client, uint16_t id);
+void m5_client_received_forget(struct m5_client *client);
+
+/* ---- send.c ---- */
+
+/* Appends @p packet to the output. False without memory; then the connection is ended. */
+bool m5_client_send_packet(struct m5_client *client, const struct mqtt5_packet *packet);
+
+/* Appends a PUBACK, PUBREC, PUBREL or PUBCOMP; ends the connection without memory. */
+void m5_client_send_ack(struct m5_client *client, uint8_t type, uint16_t id, uint8_t reason_code);
+
+/* Moves what may be sent into the output until that holds @p output_max bytes. */
+void m5_client_transmit(struct m5_client *client, size_t output_max);
+
+/* Whether the server takes such a PUBLISH: MQTT5_OK, _UNSUPPORTED, _PACKET_TOO_LARGE. */
+enum mqtt5_error m5_client_allowed(const struct m5_client *client, uint8_t qos, bool retain,
+                                   size_t size, uint8_t *reason_code);
+
+/* ---- connect.c ---- */
+
+/* Encodes the configuration as a CONNECT and reads it back. */
+enum mqtt5_error m5_client_make_connect(struct m5_client *client,
+                                        const struct mqtt5_client_config *config);
+
+/* Queues CONNECT, from the copy that make_connect() made. */
+bool m5_client_send_connect(struct m5_client *client);
+
+/* Takes CONNACK; true: @p event is to be shown. */
+bool m5_client_take_connack(struct m5_client *client, const struct mqtt5_connack *connack,
+                            struct m5_client_event *event);
+
+/* ---- receive.c ---- */
+
+/* Handles one packet; true: @p event is to be shown. */
+bool m5_client_take_packet(struct m5_client *client, const struct mqtt5_frame *frame,
+                           struct m5_client_event *event);
+
+#endif
