@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "golden/golden_world.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,6 +62,9 @@ enum setting_type {
     SETTING_TEXT
 };
 
+static_assert(sizeof(enum mqtt5_queue_policy) == 4 && sizeof(enum mqtt5_shared_strategy) == 4,
+              "enums are set as 32-bit numbers");
+
 #define SETTING(key, type)                                    \
     {                                                         \
 #key, offsetof(struct mqtt5_broker_config, key), type \
@@ -96,6 +100,8 @@ static const struct {
     SETTING(retained_messages_max, SETTING_U32),
     SETTING(retained_bytes_max, SETTING_SIZE),
     SETTING(retained_message_size_max, SETTING_U32),
+    SETTING(queue_policy, SETTING_U32),
+    SETTING(shared_strategy, SETTING_U32),
     SETTING(sys_interval_s, SETTING_U32),
 };
 #undef SETTING
