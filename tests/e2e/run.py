@@ -11,6 +11,7 @@ A FILTER is a part of a test's name. Every broker listens on a free port of the 
 import argparse
 import os
 import pathlib
+import signal
 import sys
 import time
 
@@ -109,6 +110,7 @@ def main():
     kind = BrokerKind(options.binary, options.broker_command, options.mosquitto)
     if not kind.mosquitto and not kind.command and not os.access(options.binary, os.X_OK):
         sys.exit(f'run.py: no program at {options.binary} (build first, or --binary PATH)')
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # so that `finally` is run
     started = time.monotonic()
     report = Report()
     brokers = {}

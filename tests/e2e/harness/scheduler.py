@@ -7,6 +7,7 @@ import signal
 import time
 import traceback
 
+from harness.broker import die_with_parent
 from harness.context import Context, Skip
 
 PASSED, FAILED, SKIPPED = 'ok', 'FAIL', 'skip'
@@ -33,6 +34,8 @@ class Job:
 def run_in_child(job, kind, pipe):
     """The child's whole life: runs the test, writes verdict and text, exits."""
     os.setpgid(0, 0)
+    die_with_parent()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     context = Context(job.test.name, kind, job.broker, job.workers)
     verdict, text = PASSED, ''
     try:
