@@ -19,13 +19,14 @@ static enum mqtt5_error check_topic(const struct mqtt5_publish *publish, uint8_t
 
 static enum mqtt5_error read_flags(uint8_t flags, uint8_t version, struct mqtt5_publish *out)
 {
-    out->dup = (flags & 8) != 0;
+    const bool dup = (flags & 8) != 0;
     out->qos = flags >> 1 & 3;
     out->retain = (flags & 1) != 0;
+    out->dup = dup && out->qos > 0;
     if (out->qos == 3) /* [MQTT-3.3.1-4] */
         return MQTT5_ERR_QOS;
     /* [MQTT-3.3.1-2]; 3.1 leaves DUP without a meaning there. */
-    return out->dup && out->qos == 0 && version > MQTT5_VERSION_3_1 ? MQTT5_ERR_DUP_QOS0 : MQTT5_OK;
+    return dup && out->qos == 0 && version > MQTT5_VERSION_3_1 ? MQTT5_ERR_DUP_QOS0 : MQTT5_OK;
 }
 
 enum mqtt5_error mqtt5_publish_decode(const struct mqtt5_frame *frame, uint8_t version,
