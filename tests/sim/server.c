@@ -1,0 +1,465 @@
+/* The host: accepts, reads, writes, moves and closes connections as engine.h wants it, in turns of
+ * the shards; keeps note of what the engine has read and written and when.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/bytes.h"
+#include "sim/sim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define VIEWS 8u
+
+static const uint16_t latency_max_ms[] = {2, 20, 60};
+
+static uint64_t arrival(struct sim_world *world)
+{
+    uint32_t most = world->final ? 1 : latency_max_ms[world->profile.faults];
+    return world->now_ms + sim_below(world, most + 1);
+}
+
+void sim_counter_feed(struct sim_counter *counter, struct mqtt5_bytes bytes)
+{
+    for (size_t at = 0; at < bytes.len;) {
+        if (counter->left > 0) {
+            size_t part = bytes.len - at < counter->left ? bytes.len - at : counter->left;
+            at += part;
+            counter->left -= (uint32_t)part;
+        } else if (counter->state == 0) {
+            counter->type = bytes.data[at++] >> 4;
+            counter->state = 1;
+            counter->length = counter->shift = 0;
+            continue;
+        } else {
+            uint8_t byte = bytes.data[at++];
+            counter->length |= (uint32_t)(byte & 127) << counter->shift;
+            counter->shift = (uint8_t)(counter->shift + 7);
+            if (byte & 128)
+                continue;
+            counter->left = counter->length;
+            counter->state = 2;
+        }
+        if (counter->state == 2 && counter->left == 0) {
+            counter->packets++;
+            counter->publishes += counter->type == MQTT5_PUBLISH;
+            counter->state = 0;
+        }
+    }
+}
+
+/* ---- links ---- */
+
+struct sim_link *sim_link_open(struct sim_world *world, struct sim_client *client)
+{
+    struct sim_link *link = calloc(1, sizeof *link);
+    if (link == NULL)
+        abort();
+    link->world = world;
+    link->client = client;
+    link->number = world->link_numbers++;
+    link->shard = sim_below(world, world->profile.shards);
+    link->up.room = SIZE_MAX;
+    bool narrow = world->profile.faults != SIM_FAULTS_NONE && sim_chance(world, 30);
+    link->down.room = narrow && !client->monitor ? sim_between(world, 500, 5000) : 1u << 20;
+    link->opened_ms = link->last_fed_ms = link->last_packet_ms = world->now_ms;
+    link->server_notices_ms = link->client_notices_ms = SIM_NEVER;
+    link->client_open = true;
+    memset(link->aliases_in, 0xFF, sizeof link->aliases_in);
+    memset(link->aliases_out, 0xFF, sizeof link->aliases_out);
+    SIM_PUSH(&world->links, link);
+    return link;
+}
+
+static void free_link(struct sim_link *link)
+{
+    sim_pipe_free(&link->up);
+    sim_pipe_free(&link->down);
+    free(link->carried.items);
+    free(link->marks.items);
+    free(link->input.items);
+    free(link);
+}
+
+void sim_links_free(struct sim_world *world)
+{
+    for (uint32_t i = 0; i < world->links.count; i++)
+        free_link(world->links.items[i]);
+    free(world->links.items);
+}
+
+void sim_links_sweep(struct sim_world *world)
+{
+    for (uint32_t i = world->links.count; i-- > 0;) {
+        struct sim_link *link = world->links.items[i];
+        if (link->client_open || link->conn != NULL || !link->opened || link->carrying ||
+            link->client->link == link)
+            continue;
+        free_link(link);
+        SIM_REMOVE(&world->links, i);
+    }
+}
+
+void sim_link_break(struct sim_world *world, struct sim_link *link, uint64_t server_ms,
+                    uint64_t client_ms)
+{
+    size_t up = sim_pipe_under_way(&link->up), down = sim_pipe_under_way(&link->down);
+    sim_pipe_cut(&link->up, up > 0 ? (size_t)m5_rng_below(&world->rng, up + 1) : 0);
+    sim_pipe_cut(&link->down, down > 0 ? (size_t)m5_rng_below(&world->rng, down + 1) : 0);
+    link->server_notices_ms = server_ms;
+    link->client_notices_ms = client_ms;
+    sim_log(world, "link %llu of c%llu breaks; the broker notices at %llu", link->number,
+            link->client->number, server_ms);
+}
+
+/* ---- what the engine has read ---- */
+
+static void pass_mark(struct sim_world *world, struct sim_link *link, const struct sim_mark *mark)
+{
+    link->last_packet_ms = world->now_ms;
+    world->packets_fed += mark->type != SIM_MARK_GARBAGE;
+    switch (mark->type) {
+    case SIM_MARK_PACKET: break;
+    case SIM_MARK_CONNECT: link->connect_fed = true; break;
+    case SIM_MARK_WAITS: link->waits = !m5_conn_reading(link->conn); break;
+    case SIM_MARK_PUBLISH:
+        world->publishes_fed++;
+        sim_log(world, "the broker reads message %llu of c%llu", mark->message,
+                link->client->number);
+        sim_message_fed(world, mark->message);
+        break;
+    case SIM_MARK_DISCONNECT:
+        if (mark->expiry_s != SIM_NONE - 1)
+            link->expiry_s = mark->expiry_s;
+        link->keep_will = mark->keep_will;
+        sim_session_link_end(world, link, SIM_END_DISCONNECT);
+        break;
+    case SIM_MARK_GARBAGE: sim_session_link_end(world, link, SIM_END_GARBAGE); break;
+    }
+}
+
+static void pass_marks(struct sim_world *world, struct sim_link *link)
+{
+    while (link->mark_first < link->marks.count && !link->waits) {
+        struct sim_mark mark = link->marks.items[link->mark_first];
+        if (mark.offset > link->fed)
+            return;
+        link->mark_first++;
+        pass_mark(world, link, &mark);
+    }
+}
+
+/* ---- reading ---- */
+
+static void feed(struct sim_world *world, struct sim_link *link, struct mqtt5_bytes bytes)
+{
+    if (sim_chance(world, 30)) {
+        m5_conn_feed(link->conn, bytes);
+        sim_pipe_take(&link->up, bytes.len);
+        link->fed += bytes.len;
+        return;
+    }
+    while (bytes.len > 0 && m5_conn_reading(link->conn)) {
+        struct m5_span span = m5_conn_read_space(link->conn);
+        size_t part = bytes.len < span.size ? bytes.len : span.size;
+        if (part == 0) {
+            sim_fail(world, "a connection that reads gives no space to read to");
+            return;
+        }
+        memcpy(span.data, bytes.data, part);
+        m5_conn_received(link->conn, part);
+        sim_pipe_take(&link->up, part);
+        link->fed += part;
+        bytes = m5_bytes(bytes.data + part, bytes.len - part);
+    }
+}
+
+static void read_link(struct sim_world *world, struct sim_link *link)
+{
+    if (!m5_conn_reading(link->conn))
+        return;
+    if (link->waits) {
+        link->waits = false;
+        pass_marks(world, link);
+    }
+    struct mqtt5_bytes ready = sim_pipe_ready(&link->up, world->now_ms);
+    if (ready.len == 0)
+        return;
+    if (!link->connect_fed) {
+        if (link->client->connect_turn == world->turn)
+            return;
+        link->client->connect_turn = world->turn;
+    }
+    bool splits = !world->final && world->profile.faults != SIM_FAULTS_NONE;
+    if (splits && sim_chance(world, 50))
+        ready.len = 1 + (size_t)m5_rng_below(&world->rng, ready.len);
+    uint64_t before = link->fed;
+    feed(world, link, ready);
+    world->bytes_fed += link->fed - before;
+    link->last_fed_ms = world->now_ms;
+    pass_marks(world, link);
+}
+
+static void accept_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
+{
+    char peer[32];
+    snprintf(peer, sizeof peer, "sim:%u", (unsigned)link->number);
+    link->opened = true;
+    link->conn = m5_conn_open(shard, link, m5_bytes_of(peer));
+    if (link->conn == NULL)
+        sim_fail(world, "a connection was not accepted");
+}
+
+/* The connection arrives at the shard that its client id belongs to, with what had been read. */
+static void take_over_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
+{
+    if (link->client->connect_turn == world->turn)
+        return;
+    link->client->connect_turn = world->turn;
+    link->carrying = false;
+    accept_link(world, link, shard);
+    if (link->conn != NULL)
+        m5_conn_feed(link->conn, m5_bytes(link->carried.items, link->carried.count));
+}
+
+static void lose_link(struct sim_world *world, struct sim_link *link)
+{
+    if (m5_conn_want(link->conn) == M5_WANT_FLUSH)
+        world->output_lost = true;
+    m5_conn_lost(link->conn);
+    link->conn = NULL;
+    sim_session_link_end(world, link, SIM_END_LOST);
+}
+
+static bool is_lost(const struct sim_world *world, struct sim_link *link)
+{
+    if (world->now_ms < link->server_notices_ms)
+        return false;
+    return sim_pipe_under_way(&link->up) == 0 || !m5_conn_reading(link->conn) ||
+           world->now_ms > link->server_notices_ms + 2000;
+}
+
+/* ---- writing ---- */
+
+/* The CONNACK is looked at as soon as the engine has written it, sent or not. */
+static void look_for_connack(struct sim_world *world, struct sim_link *link,
+                             const struct mqtt5_bytes *views, size_t count)
+{
+    uint8_t start[1024];
+    size_t size = 0;
+    for (size_t i = 0; i < count && size < sizeof start; i++) {
+        size_t part = views[i].len < sizeof start - size ? views[i].len : sizeof start - size;
+        memcpy(start + size, views[i].data, part);
+        size += part;
+    }
+    struct mqtt5_frame frame;
+    struct mqtt5_packet packet;
+    struct mqtt5_decode_limits limits;
+    mqtt5_decode_limits_init(&limits);
+    link->connack_seen = true;
+    if (mqtt5_frame_read(m5_bytes(start, size), sizeof start, &frame) != MQTT5_OK ||
+        mqtt5_packet_decode(&frame, link->client->version, &limits, &packet) != MQTT5_OK ||
+        packet.type != MQTT5_CONNACK) {
+        sim_fail(world, "what comes first is no CONNACK [MQTT-3.2.0-1]");
+        return;
+    }
+    const struct mqtt5_connack *connack = &packet.as.connack;
+    link->keep_alive_s = link->terms.keep_alive_s;
+    if (MQTT5_HAS(&connack->properties, SERVER_KEEP_ALIVE))
+        link->keep_alive_s = (uint16_t)connack->properties.server_keep_alive_s;
+    bool present = connack->session_present;
+    if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
+        present = !present;
+    sim_session_connack(world, link, connack->reason_code, present);
+}
+
+/* Writes what the network takes; true when all is written. */
+static bool write_views(struct sim_world *world, struct sim_link *link,
+                        const struct mqtt5_bytes *views, size_t count)
+{
+    size_t written = 0, wanted = 0;
+    uint64_t ready_ms = arrival(world);
+    bool lazy = !world->final && world->profile.faults != SIM_FAULTS_NONE && sim_chance(world, 5);
+    for (size_t i = 0; i < count && written == wanted; i++) {
+        struct mqtt5_bytes view = views[i];
+        wanted += view.len;
+        if (lazy)
+            view.len = (size_t)m5_rng_below(&world->rng, view.len + 1);
+        size_t taken = sim_pipe_write(&link->down, view, ready_ms);
+        sim_counter_feed(&link->out, m5_bytes(view.data, taken));
+        written += taken;
+    }
+    world->bytes_taken += written;
+    if (written > 0)
+        m5_conn_sent(link->conn, written);
+    return written == wanted;
+}
+
+static void flush(struct sim_world *world, struct sim_link *link)
+{
+    uint64_t packets = link->out.packets, publishes = link->out.publishes;
+    link->blocked = false;
+    while (!link->blocked && m5_conn_want(link->conn) == M5_WANT_FLUSH) {
+        struct mqtt5_bytes views[VIEWS];
+        size_t count = m5_conn_output(link->conn, views, sim_between(world, 1, VIEWS));
+        if (count == 0) {
+            sim_fail(world, "a connection wants to write, but has nothing to write");
+            break;
+        }
+        if (!link->connack_seen)
+            look_for_connack(world, link, views, count);
+        link->blocked = !write_views(world, link, views, count);
+    }
+    world->packets_taken += link->out.packets - packets;
+    world->publishes_taken += link->out.publishes - publishes;
+}
+
+/* ---- what a connection wants ---- */
+
+static bool may_be_closed(const struct sim_world *world, const struct sim_link *link)
+{
+    if (link->end != SIM_ALIVE || world->ending)
+        return true;
+    if (!link->accepted)
+        return world->now_ms >= link->opened_ms + world->config.connect_timeout_ms;
+    return link->keep_alive_s != 0 &&
+           world->now_ms >= link->last_packet_ms + (uint64_t)link->keep_alive_s * 1500;
+}
+
+static void close_link(struct sim_world *world, struct sim_link *link)
+{
+    if (!may_be_closed(world, link) || sim_lie(world, SIM_BREAK_CLOSE))
+        sim_fail(world, "the broker closed a connection (link %u of %s) that did nothing wrong",
+                 (unsigned)link->number, link->client->id);
+    m5_conn_free(link->conn);
+    link->conn = NULL;
+    link->down_ended = true;
+    sim_session_link_end(world, link,
+                         link->keep_alive_s != 0 ? SIM_END_KEEP_ALIVE : SIM_END_CLOSED);
+}
+
+static void carry_link(struct sim_world *world, struct sim_link *link)
+{
+    uint32_t target = m5_conn_target(link->conn);
+    struct mqtt5_bytes unread = m5_conn_unread(link->conn);
+    if (target >= world->profile.shards || target == link->shard || link->accepted) {
+        sim_fail(world, "link %u is to move from shard %u to shard %u", (unsigned)link->number,
+                 (unsigned)link->shard, (unsigned)target);
+        return;
+    }
+    sim_log(world, "link %llu moves from shard %llu to %llu", link->number, link->shard, target);
+    sim_append(&link->carried, unread);
+    m5_conn_free(link->conn);
+    link->conn = NULL;
+    link->carrying = true;
+    link->shard = target;
+    link->carried_until_ms = world->now_ms + sim_below(world, 5);
+}
+
+static void serve(struct sim_world *world, struct sim_link *link)
+{
+    for (;;) {
+        switch (m5_conn_want(link->conn)) {
+        case M5_WANT_NOTHING: return;
+        case M5_WANT_CLOSE: close_link(world, link); return;
+        case M5_WANT_MOVE: carry_link(world, link); return;
+        case M5_WANT_FLUSH:
+            flush(world, link);
+            if (link->blocked || world->failed)
+                return;
+        }
+    }
+}
+
+/* ---- turns ---- */
+
+static void input_of(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
+{
+    if (!link->opened) {
+        accept_link(world, link, shard);
+    } else if (link->carrying) {
+        if (world->now_ms >= link->server_notices_ms)
+            link->carrying = false; /* the peer has gone meanwhile */
+        else if (world->now_ms >= link->carried_until_ms)
+            take_over_link(world, link, shard);
+    }
+    if (link->conn == NULL)
+        return;
+    if (is_lost(world, link)) {
+        lose_link(world, link);
+        return;
+    }
+    read_link(world, link);
+    if (link->blocked)
+        serve(world, link);
+}
+
+static void after_turn(struct sim_world *world, uint32_t index, struct m5_shard *shard)
+{
+    struct m5_event event;
+    while (m5_shard_next_event(shard, &event))
+        if (event.type > M5_EVENT_LIMIT)
+            sim_fail(world, "an event has the unknown type %d", (int)event.type);
+    for (uint32_t i = 0; i < world->links.count; i++)
+        if (world->links.items[i]->shard == index)
+            sim_session_keep_alive(world, world->links.items[i]);
+    m5_shard_check(shard);
+    bool late = m5_shard_deadline(shard) <= world->now_ms;
+    world->late_turns[index] = late ? world->late_turns[index] + 1 : 0;
+    if (world->late_turns[index] > 200)
+        sim_fail(world, "shard %u has a deadline in the past for 200 turns", (unsigned)index);
+}
+
+static void turn(struct sim_world *world, uint32_t index)
+{
+    struct m5_shard *shard = m5_engine_shard(world->engine, index);
+    m5_shard_begin(shard, world->now_ms);
+    uint32_t from = world->links.count > 0 ? sim_below(world, world->links.count) : 0;
+    for (uint32_t i = 0; i < world->links.count && !world->failed; i++) {
+        struct sim_link *link = world->links.items[(from + i) % world->links.count];
+        if (link->shard == index)
+            input_of(world, link, shard);
+    }
+    m5_shard_end(shard);
+    struct m5_conn *conn;
+    while ((conn = m5_shard_next_dirty(shard)) != NULL && !world->failed)
+        serve(world, m5_conn_host(conn));
+    after_turn(world, index, shard);
+    world->turn++;
+}
+
+void sim_server_turns(struct sim_world *world)
+{
+    uint32_t from = sim_below(world, world->profile.shards);
+    for (uint32_t i = 0; i < world->profile.shards && !world->failed; i++) {
+        uint32_t index = (from + i) % world->profile.shards;
+        if (world->now_ms < world->shard_rests_until_ms[index])
+            continue;
+        turn(world, index);
+        if (!world->final && world->profile.faults != SIM_FAULTS_NONE && sim_chance(world, 10))
+            world->shard_rests_until_ms[index] = world->now_ms + sim_below(world, SIM_SLACK_MS);
+    }
+    sim_session_wills_due(world);
+}
+
+uint64_t sim_server_deadline(struct sim_world *world)
+{
+    uint64_t deadline = SIM_NEVER;
+    for (uint32_t i = 0; i < world->profile.shards; i++) {
+        uint64_t one = m5_shard_deadline(m5_engine_shard(world->engine, i));
+        deadline = one < deadline ? one : deadline;
+    }
+    return deadline;
+}
+
+bool sim_server_busy(const struct sim_world *world)
+{
+    for (uint32_t i = 0; i < world->links.count; i++) {
+        const struct sim_link *link = world->links.items[i];
+        if (!link->opened || link->carrying || link->blocked)
+            return true;
+        if (link->conn != NULL && sim_pipe_under_way(&link->up) > 0)
+            return true;
+        if (link->client_open && sim_pipe_under_way(&link->down) > 0)
+            return true;
+    }
+    return false;
+}
