@@ -1,15 +1,15 @@
-/* Route index: a table of all filters by their text, and a trie of those with wildcards.
+/* Route index: tables of filters by their text, and a trie of those with wildcards.
  *
- * Every node is in the table, so finding a filter is one probe, and a topic, which has no wildcard,
- * meets there at most the one filter without wildcards that equals it. Nodes of wildcard filters
- * hang on the trie as well: the trie's branch for "a/+" holds the node of "a/+" (here) and of
- * "a/+/#" (below). A branch lives as long as something hangs on it or below it.
+ * Every node is in one of two tables, so finding a filter is one probe, and a topic, which has no
+ * wildcard, meets at most the one node in `exact` that has its text. The nodes in `wild` hang on
+ * the trie as well: the trie's branch for "a/+" holds the node of "a/+" (here) and of "a/+/#"
+ * (below). A branch lives as long as something hangs on it or below it.
  *
- * Who may do what: readers only load, and only through the table's array, the edges' array, `plus`,
- * `here`, `below` and `children`, which writers store with release after all they lead to is
- * complete. Everything else belongs to whoever holds the lock. A new filter is published last, by
- * its terminal or its slot: until then a reader meets branches that lead nowhere.
- * SPDX-License-Identifier: MIT OR Apache-2.0 */
+ * Who may do what: readers only load, and only through the tables' arrays, `plus`, `here`, `below`
+ * and `children`, which writers store with release after all they lead to is complete. Everything
+ * else belongs to whoever holds the lock. A new filter is published last, by its terminal or its
+ * slot: until then a reader meets branches that lead nowhere. SPDX-License-Identifier: MIT OR
+ * Apache-2.0 */
 #include "broker/index.h"
 
 #include "base/alloc.h"
@@ -58,7 +58,8 @@ struct m5_index {
     struct m5_hash_key key;
     uint32_t shard_count;
     struct m5_spin lock;
-    struct m5_table nodes; /* struct node by filter text */
+    struct m5_table exact; /* struct node by filter text, without wildcards */
+    struct m5_table wild;  /* the same, with wildcards */
     struct m5_table edges; /* struct branch by path */
     struct branch *root;
     _Atomic uint32_t depth_max; /* of all branches there have been: bounds a walk */
@@ -245,16 +246,28 @@ static bool same_filter(const void *value, const void *key)
 }
 
 /* Inlined into the match. */
-static inline struct node *find(const struct m5_index *index, uint64_t hash,
+static inline struct node *find(const struct m5_table *table, uint64_t hash,
                                 struct mqtt5_bytes text)
 {
-    return m5_table_find(&index->nodes, hash, same_filter, &text);
+    return m5_table_find(table, hash, same_filter, &text);
+}
+
+static bool has_wildcard(struct mqtt5_bytes filter)
+{
+    return memchr(filter.data, '+', filter.len) != NULL ||
+           memchr(filter.data, '#', filter.len) != NULL;
+}
+
+static struct m5_table *table_of(struct m5_index *index, bool is_wild)
+{
+    return is_wild ? &index->wild : &index->exact;
 }
 
 /* What can fail comes first; then the node is shown to readers. */
 static struct node *add(struct m5_index *index, const struct mqtt5_filter *filter, uint64_t hash)
 {
-    if (!m5_table_reserve(&index->nodes))
+    struct m5_table *table = table_of(index, filter->has_wildcard);
+    if (!m5_table_reserve(table))
         return NULL;
     struct node *node = node_new(index, filter->filter);
     if (node == NULL)
@@ -269,7 +282,7 @@ static struct node *add(struct m5_index *index, const struct mqtt5_filter *filte
                               memory_order_release);
         atomic_fetch_add_explicit(&index->wildcards, 1, memory_order_release);
     }
-    m5_table_insert(&index->nodes, hash, node);
+    m5_table_insert(table, hash, node);
     atomic_fetch_add_explicit(&index->node_count, 1, memory_order_relaxed);
     return node;
 }
@@ -287,7 +300,8 @@ static void detach(struct m5_index *index, struct node *node)
 
 static void drop(struct m5_index *index, struct node *node)
 {
-    m5_table_remove(&index->nodes, m5_hash(&index->key, node->shared.filter), node);
+    struct m5_table *table = table_of(index, node->branch != NULL);
+    m5_table_remove(table, m5_hash(&index->key, node->shared.filter), node);
     detach(index, node);
     m5_reclaim_retire(&index->reclaim, KIND_NODE, &node->retired);
     atomic_fetch_sub_explicit(&index->node_count, 1, memory_order_relaxed);
@@ -467,7 +481,8 @@ struct m5_index *m5_index_new(const struct mqtt5_allocator *allocator, uint32_t 
     index->key = *key;
     index->shard_count = shard_count;
     m5_spin_init(&index->lock);
-    m5_table_init(&index->nodes, &index->memory, &index->reclaim, KIND_TABLE);
+    m5_table_init(&index->exact, &index->memory, &index->reclaim, KIND_TABLE);
+    m5_table_init(&index->wild, &index->memory, &index->reclaim, KIND_TABLE);
     m5_table_init(&index->edges, &index->memory, &index->reclaim, KIND_TABLE);
     index->root = branch_new(index, NULL, m5_bytes(NULL, 0), 0);
     if (index->root == NULL ||
@@ -478,17 +493,25 @@ struct m5_index *m5_index_new(const struct mqtt5_allocator *allocator, uint32_t 
     return index;
 }
 
+static void free_nodes(struct m5_index *index, struct m5_table *table)
+{
+    uint32_t cursor = 0;
+    m5_table_settle(table);
+    for (struct node *node; (node = m5_table_next(table, &cursor)) != NULL;) {
+        detach(index, node);
+        node_free(index, node);
+    }
+}
+
 void m5_index_free(struct m5_index *index)
 {
     if (index == NULL)
         return;
-    uint32_t cursor = 0;
-    for (struct node *node; (node = m5_table_next(&index->nodes, &cursor)) != NULL;) {
-        detach(index, node);
-        node_free(index, node);
-    }
+    free_nodes(index, &index->exact);
+    free_nodes(index, &index->wild);
     m5_reclaim_fini(&index->reclaim);
-    m5_table_fini(&index->nodes);
+    m5_table_fini(&index->exact);
+    m5_table_fini(&index->wild);
     m5_table_fini(&index->edges);
     branch_free(index, index->root);
     M5_ASSERT(m5_index_bytes(index) == sizeof *index);
@@ -497,7 +520,8 @@ void m5_index_free(struct m5_index *index)
 
 struct m5_index_node *m5_index_find(struct m5_index *index, struct mqtt5_bytes filter)
 {
-    struct node *node = find(index, m5_hash(&index->key, filter), filter);
+    const struct m5_table *table = table_of(index, has_wildcard(filter));
+    struct node *node = find(table, m5_hash(&index->key, filter), filter);
     if (node == NULL || atomic_load_explicit(&node->shared.shards, memory_order_acquire) == 0)
         return NULL;
     return &node->shared;
@@ -510,7 +534,7 @@ struct m5_index_node *m5_index_pin(struct m5_index *index, uint32_t shard,
     M5_ASSERT(filter->filter.len > 0);
     const uint64_t hash = m5_hash(&index->key, filter->filter);
     m5_spin_lock(&index->lock);
-    struct node *node = find(index, hash, filter->filter);
+    struct node *node = find(table_of(index, filter->has_wildcard), hash, filter->filter);
     if (node == NULL)
         node = add(index, filter, hash);
     if (node != NULL)
@@ -549,7 +573,7 @@ bool m5_index_match(struct m5_index *index, struct mqtt5_bytes topic, struct m5_
     M5_ASSERT(topic.len > 0);
     match->count = 0;
     match->shards = 0;
-    struct node *node = find(index, m5_hash(&index->key, topic), topic);
+    struct node *node = find(&index->exact, m5_hash(&index->key, topic), topic);
     if (node != NULL && !take(match, &node->shared))
         return false;
     if (atomic_load_explicit(&index->wildcards, memory_order_acquire) == 0)

@@ -11,6 +11,10 @@
 #define CAPACITY_MIN 16u
 #define CAPACITY_MAX (UINT32_C(1) << 30)
 
+/* Slots moved by one change of the table. An array takes at least capacity / 4 changes before it
+ * is full, and the one before it rarely has more than four times its slots: 16 would do. */
+#define MOVE_STEP 64u
+
 static_assert(sizeof(_Atomic uint32_t) == 4, "a tag is its four bytes");
 static_assert(ATOMIC_POINTER_LOCK_FREE == 2, "readers take no lock, hidden ones included");
 
@@ -27,6 +31,8 @@ static struct m5_table_array *array_new(const struct mqtt5_allocator *allocator,
         return NULL;
     array->capacity = capacity;
     array->shift = 32 - (uint32_t)__builtin_ctz(capacity);
+    array->moved = 0;
+    atomic_init(&array->previous, NULL);
     array->tags = (_Atomic uint32_t *)(void *)&array->values[capacity];
     memset((void *)array->tags, 0, capacity * sizeof *array->tags);
     return array;
@@ -85,22 +91,55 @@ static void discard(const struct m5_table *table, struct m5_table_array *array)
         array_free(table->allocator, array);
 }
 
-/* Entries come in the order of their places, so both arrays are gone through from end to end. */
+static struct m5_table_array *previous_of(const struct m5_table_array *array)
+{
+    return atomic_load_explicit(&array->previous, memory_order_relaxed);
+}
+
+/* Moves up to @p step slots of the array before; the last one lets it go. Entries come in the order
+ * of their places, so both arrays are gone through from end to end. */
+static void move_some(struct m5_table *table, struct m5_table_array *array, uint32_t step)
+{
+    struct m5_table_array *previous = previous_of(array);
+    if (previous == NULL)
+        return;
+    const uint32_t left = previous->capacity - array->moved;
+    const uint32_t end = array->moved + (step < left ? step : left);
+    for (; array->moved < end; array->moved++) {
+        const uint32_t tag = tag_at(previous, array->moved);
+        if (tag > M5_TABLE_REMOVED && !put(array, tag, value_at(previous, array->moved)))
+            table->filled--;
+    }
+    if (end == previous->capacity) {
+        atomic_store_explicit(&array->previous, NULL, memory_order_release);
+        discard(table, previous);
+    }
+}
+
+/* Begins to move to a new array. */
 static bool rebuild(struct m5_table *table, uint32_t capacity)
 {
+    m5_table_settle(table);
     struct m5_table_array *old = array_of(table);
     struct m5_table_array *array = array_new(table->allocator, capacity);
     if (array == NULL)
         return false;
-    for (uint32_t i = 0; old != NULL && i < old->capacity; i++) {
-        const uint32_t tag = tag_at(old, i);
-        if (tag > M5_TABLE_REMOVED)
-            put(array, tag, value_at(old, i));
-    }
+    atomic_store_explicit(&array->previous, old, memory_order_relaxed);
     atomic_store_explicit(&table->array, array, memory_order_release);
     table->filled = table->count;
-    discard(table, old);
     return true;
+}
+
+/* The slot of @p value, or the array's capacity when it is not there. */
+static uint32_t slot_of(const struct m5_table_array *array, uint32_t tag, const void *value)
+{
+    uint32_t i = tag >> array->shift;
+    while (tag_at(array, i) != tag || value_at(array, i) != value) {
+        if (tag_at(array, i) == M5_TABLE_EMPTY)
+            return array->capacity;
+        i = (i + 1) & (array->capacity - 1);
+    }
+    return i;
 }
 
 /* Nothing is stored behind an empty slot's predecessor that a search would have to find, so the
@@ -116,6 +155,18 @@ static void clear_marks_before(struct m5_table *table, struct m5_table_array *ar
     }
 }
 
+static bool mark_removed(struct m5_table *table, struct m5_table_array *array, uint32_t tag,
+                         const void *value)
+{
+    const uint32_t i = slot_of(array, tag, value);
+    if (i == array->capacity)
+        return false;
+    atomic_store_explicit(&array->tags[i], M5_TABLE_REMOVED, memory_order_release);
+    if (array == array_of(table))
+        clear_marks_before(table, array, i);
+    return true;
+}
+
 void m5_table_init(struct m5_table *table, const struct mqtt5_allocator *allocator,
                    struct m5_reclaim *reclaim, unsigned kind)
 {
@@ -124,7 +175,10 @@ void m5_table_init(struct m5_table *table, const struct mqtt5_allocator *allocat
 
 void m5_table_fini(struct m5_table *table)
 {
-    array_free(table->allocator, array_of(table));
+    struct m5_table_array *array = array_of(table);
+    if (array != NULL)
+        array_free(table->allocator, previous_of(array));
+    array_free(table->allocator, array);
     *table = (struct m5_table){0};
 }
 
@@ -150,6 +204,7 @@ void m5_table_insert(struct m5_table *table, uint64_t hash, void *value)
     if (put(array, m5_table_tag(hash), value))
         table->filled++;
     table->count++;
+    move_some(table, array, MOVE_STEP);
 }
 
 void m5_table_remove(struct m5_table *table, uint64_t hash, const void *value)
@@ -157,17 +212,23 @@ void m5_table_remove(struct m5_table *table, uint64_t hash, const void *value)
     struct m5_table_array *array = array_of(table);
     M5_ASSERT(array != NULL);
     const uint32_t tag = m5_table_tag(hash);
-    uint32_t i = tag >> array->shift;
-    while (tag_at(array, i) != tag || value_at(array, i) != value) {
-        M5_ASSERT(tag_at(array, i) != M5_TABLE_EMPTY);
-        i = (i + 1) & (array->capacity - 1);
+    struct m5_table_array *previous = previous_of(array);
+    const bool was_behind = previous != NULL && mark_removed(table, previous, tag, value);
+    if (!mark_removed(table, array, tag, value)) {
+        M5_ASSERT(was_behind);
+        table->filled--;
     }
-    atomic_store_explicit(&array->tags[i], M5_TABLE_REMOVED, memory_order_release);
     table->count--;
-    clear_marks_before(table, array, i);
+    move_some(table, array, MOVE_STEP);
     /* Without memory for a smaller array the large one still serves. */
     if (array->capacity > CAPACITY_MIN && table->count < array->capacity / 8)
         (void)rebuild(table, capacity_for(table->count));
+}
+
+void m5_table_settle(struct m5_table *table)
+{
+    if (array_of(table) != NULL)
+        move_some(table, array_of(table), UINT32_MAX);
 }
 
 void *m5_table_next(const struct m5_table *table, uint32_t *cursor)
