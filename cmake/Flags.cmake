@@ -14,8 +14,11 @@ target_compile_options(m5_flags INTERFACE
     -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wvla
     # Calls between our own files need no detour through the PLT, even in the shared library.
     -fno-semantic-interposition
-    # The same source gives the same bytes, whatever folder it was built in.
-    -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
+    # The same source gives the same bytes, whatever folder it was built in; debuggers started
+    # in the source folder find it.  (gcc tries the last map first.)
+    -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.
+    -ffile-prefix-map=${PROJECT_BINARY_DIR}=.
+    $<$<C_COMPILER_ID:Clang,AppleClang>:-ffile-compilation-dir=.>)
 # The costly whole-structure checks of base/assert.h.
 target_compile_definitions(m5_flags INTERFACE $<$<CONFIG:Debug>:M5_DEBUG>)
 target_include_directories(m5_flags INTERFACE

@@ -73,3 +73,11 @@ foreach(source IN LISTS fuzz_sources)
         set_tests_properties(${name}_replay PROPERTIES LABELS fuzz TIMEOUT 120)
     endif()
 endforeach()
+
+# Measurements of the engine; `make bench` and docs/performance.md say how to run them.
+file(GLOB bench_sources CONFIGURE_DEPENDS ${tests}/bench/*.c)
+foreach(source IN LISTS bench_sources)
+    cmake_path(GET source STEM name)
+    m5_test_program(${name} ${source})
+    target_link_libraries(${name} PRIVATE m5_client m5_broker)
+endforeach()

@@ -335,7 +335,8 @@ class Report:
         for line in lines[-TAIL_LINES:]:
             print(f'  | {line}')
         print(f'  command: {" ".join(result.suite.command)}')
-        print(f"  again:   make test ONLY='{result.suite.name}'", flush=True)
+        if not result.suite.name.startswith('build_'):
+            print(f"  again:   make test ONLY='{result.suite.name}'", flush=True)
 
 
 def build(preset, jobs, environment):
