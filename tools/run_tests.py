@@ -149,7 +149,10 @@ def sim_suites(options):
         return Suite(name, [str(BUILD / preset / 'mqtt5_sim'), '--seed', str(first),
                             '--seeds', str(count)], (preset,), must_count=True,
                      show=r'.*\bseed')
-    return [one('sim', 'release', options.seed, options.seeds),
+    # The simulator's checks, checked: each lie about what was seen must be noticed.
+    lies = Suite('sim_lies', [str(BUILD / 'release/mqtt5_sim'), '--break', 'all'], ('release',),
+                 must_count=True)
+    return [one('sim', 'release', options.seed, options.seeds), lies,
             one('sim_asan', 'asan', options.seed + options.seeds, max(1, options.seeds // 20))]
 
 
