@@ -1,0 +1,446 @@
+/* The delivery ring of a session: see session.h for its rules.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "broker/delivery.h"
+
+#include "broker/publish_frame.h"
+#include "broker/shard.h"
+
+#define RING_MIN  16u
+#define RING_KEPT 64u    /* a ring that is no longer stays while the connection is busy */
+#define SPAN_MAX  65535u /* packet identifiers */
+
+/* ---- the ring ---- */
+
+static uint32_t capacity_of(const struct m5_session *session)
+{
+    return session->deliveries == NULL ? 0 : session->deliveries_mask + 1;
+}
+
+static void free_ring(struct m5_shard *shard, struct m5_session *session)
+{
+    m5_free(shard->allocator, session->deliveries,
+            capacity_of(session) * sizeof *session->deliveries);
+    session->deliveries = NULL;
+    session->deliveries_mask = 0;
+}
+
+/* Room for @p count more; false without memory, nothing changed. */
+static bool reserve(struct m5_shard *shard, struct m5_session *session, uint32_t count)
+{
+    uint64_t needed = session->tail - session->head + count;
+    uint32_t capacity = capacity_of(session);
+    if (needed <= capacity)
+        return true;
+    if (needed > UINT32_MAX / 4)
+        return false;
+    uint32_t larger = capacity == 0 ? RING_MIN : capacity;
+    while (larger < needed)
+        larger *= 2;
+    struct m5_delivery *ring = m5_alloc(shard->allocator, larger * sizeof *ring);
+    if (ring == NULL)
+        return false;
+    for (uint64_t at = session->head; at != session->tail; at++)
+        ring[at & (larger - 1)] = *m5_delivery_at(session, at);
+    free_ring(shard, session);
+    session->deliveries = ring;
+    session->deliveries_mask = larger - 1;
+    return true;
+}
+
+static void free_ids(struct m5_shard *shard, struct m5_delivery *delivery)
+{
+    if (delivery->id_count > 1)
+        m5_free(shard->allocator, delivery->ids.many, delivery->id_count * sizeof(uint32_t));
+    delivery->id_count = 0;
+}
+
+static void forget_message(struct m5_shard *shard, struct m5_delivery *delivery)
+{
+    free_ids(shard, delivery);
+    if (delivery->message != NULL)
+        m5_message_release(&shard->messages, delivery->message);
+    delivery->message = NULL;
+}
+
+/* The delivery is over, however it ended. */
+static void complete(struct m5_shard *shard, struct m5_delivery *delivery)
+{
+    forget_message(shard, delivery);
+    if (delivery->share.subscription != NULL)
+        m5_share_done(shard, &delivery->share);
+    delivery->share.subscription = NULL;
+    delivery->state = M5_DELIVERY_DONE;
+}
+
+static void stop_waiting(struct m5_shard *shard, struct m5_session *session,
+                         const struct m5_delivery *delivery)
+{
+    session->waiting--;
+    session->waiting_bytes -= delivery->message->block_size;
+    M5_UNCOUNT(shard, messages_queued, 1);
+    M5_UNCOUNT(shard, messages_queued_bytes, delivery->message->block_size);
+    if (session->waiting == 0)
+        session->queue_full_reported = false;
+}
+
+static void start_waiting(struct m5_shard *shard, struct m5_session *session,
+                          const struct m5_delivery *delivery)
+{
+    session->waiting++;
+    session->waiting_bytes += delivery->message->block_size;
+    M5_COUNT(shard, messages_queued, 1);
+    M5_COUNT(shard, messages_queued_bytes, delivery->message->block_size);
+}
+
+/* Completed deliveries leave at the head; an empty ring that was long is given back. */
+static void advance_head(struct m5_shard *shard, struct m5_session *session)
+{
+    while (session->head != session->tail &&
+           m5_delivery_at(session, session->head)->state == M5_DELIVERY_DONE) {
+        session->head++;
+        if (session->sent < session->head)
+            session->sent = session->head;
+    }
+    if (session->head == session->tail && capacity_of(session) > RING_KEPT)
+        free_ring(shard, session);
+}
+
+void m5_delivery_trim(struct m5_shard *shard, struct m5_session *session)
+{
+    if (session->head == session->tail)
+        free_ring(shard, session);
+    if (session->incoming.count == 0)
+        m5_id_set_clear(&session->incoming, shard->allocator);
+}
+
+/* ---- sending ---- */
+
+static const uint32_t *ids_of(const struct m5_delivery *delivery)
+{
+    return delivery->id_count > 1 ? delivery->ids.many : &delivery->ids.one;
+}
+
+enum sent { SENT, DISCARDED, NOT_NOW };
+
+/* A packet that is too large for the client is treated as if it had been delivered
+ * [MQTT-3.1.2-25]. */
+static enum sent send_publish(struct m5_shard *shard, struct m5_conn *conn,
+                              struct m5_delivery *delivery, uint64_t sequence)
+{
+    struct m5_message_view view = m5_message_read(delivery->message);
+    struct m5_publish_shape shape = {.v5 = conn->version == MQTT5_VERSION_5,
+                                     .retain = delivery->retain,
+                                     .dup = delivery->dup,
+                                     .qos = delivery->qos,
+                                     .packet_id = m5_packet_id_of(sequence),
+                                     .ids = ids_of(delivery),
+                                     .id_count = delivery->id_count};
+    switch (m5_conn_write_message(conn, &view, &shape)) {
+    case M5_WRITE_TOO_LARGE: M5_COUNT(shard, publish_dropped, 1); return DISCARDED;
+    case M5_WRITE_FAILED: return NOT_NOW;
+    case M5_WRITE_OK: break;
+    }
+    return SENT;
+}
+
+static bool is_expired(const struct m5_shard *shard, const struct m5_delivery *delivery)
+{
+    /* A message that has been sent once is not expired any more [MQTT-4.3.3-7]. */
+    return delivery->message->expires_at_ms <= shard->now_ms && !delivery->dup;
+}
+
+/* Sends or discards the delivery at `sent`; false when the connection cannot take it. */
+static bool send_next(struct m5_shard *shard, struct m5_session *session, struct m5_conn *conn)
+{
+    struct m5_delivery *delivery = m5_delivery_at(session, session->sent);
+    if (delivery->state == M5_DELIVERY_WAITING) {
+        bool expired = is_expired(shard, delivery);
+        enum sent result = expired ? DISCARDED : send_publish(shard, conn, delivery, session->sent);
+        if (result == NOT_NOW)
+            return false;
+        stop_waiting(shard, session, delivery);
+        if (expired)
+            M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
+        if (result == DISCARDED) {
+            complete(shard, delivery);
+        } else {
+            delivery->state = M5_DELIVERY_SENT;
+            session->inflight++;
+            M5_COUNT(shard, messages_inflight, 1);
+        }
+    }
+    session->sent++;
+    return true;
+}
+
+/* Counts only PUBLISH packets of this connection and PUBRELs [MQTT-3.3.4-9] [MQTT-4.9.0-2]. */
+static bool window_open(const struct m5_session *session)
+{
+    return session->inflight < session->window && session->sent - session->head < SPAN_MAX;
+}
+
+void m5_delivery_pump(struct m5_shard *shard, struct m5_session *session)
+{
+    if (session->waiting == 0)
+        return;
+    struct m5_conn *conn = m5_session_conn(session);
+    while (conn != NULL && session->sent != session->tail && window_open(session) &&
+           conn->output.size < M5_OUTPUT_HIGH_WATER)
+        if (!send_next(shard, session, conn))
+            break;
+    advance_head(shard, session);
+}
+
+bool m5_delivery_ready(struct m5_shard *shard, struct m5_session *session, uint32_t count)
+{
+    return session->sent == session->tail && session->inflight + count <= session->window &&
+           session->tail - session->head + count <= SPAN_MAX &&
+           session->conn->output.size < M5_OUTPUT_HIGH_WATER && reserve(shard, session, count);
+}
+
+uint16_t m5_delivery_record(struct m5_session *session, struct m5_message *message, uint8_t qos,
+                            bool retain)
+{
+    uint64_t sequence = session->tail++;
+    session->sent++;
+    session->inflight++;
+    *m5_delivery_at(session, sequence) = (struct m5_delivery){.message = m5_message_hold(message),
+                                                              .state = M5_DELIVERY_SENT,
+                                                              .qos = qos,
+                                                              .retain = retain};
+    return m5_packet_id_of(sequence);
+}
+
+/* ---- queueing ---- */
+
+static void report_full(struct m5_shard *shard, struct m5_session *session)
+{
+    M5_COUNT(shard, publish_dropped, 1);
+    M5_COUNT(shard, limit_queued, 1);
+    if (session->queue_full_reported)
+        return;
+    session->queue_full_reported = true;
+    struct m5_event *event = m5_event_new(shard, M5_EVENT_QUEUE_FULL, session->conn);
+    if (event != NULL)
+        m5_event_text(event->client_id, sizeof event->client_id, &event->client_id_size,
+                      session->principal.client_id);
+}
+
+/* Drops the oldest delivery that waits for the first time; false when there is none. */
+static bool drop_oldest(struct m5_shard *shard, struct m5_session *session)
+{
+    for (uint64_t at = session->sent; at != session->tail; at++) {
+        struct m5_delivery *delivery = m5_delivery_at(session, at);
+        if (delivery->state != M5_DELIVERY_WAITING || delivery->dup)
+            continue;
+        stop_waiting(shard, session, delivery);
+        complete(shard, delivery);
+        report_full(shard, session);
+        advance_head(shard, session);
+        return true;
+    }
+    return false;
+}
+
+static bool queue_full(const struct m5_shard *shard, const struct m5_session *session, size_t size)
+{
+    return session->waiting >= shard->config->queued_messages_max ||
+           session->waiting_bytes + size > shard->config->queued_bytes_max;
+}
+
+/* Makes room for @p size bytes as the policy says; false: the new message is dropped. */
+static bool make_room(struct m5_shard *shard, struct m5_session *session, size_t size)
+{
+    if (size > shard->config->queued_bytes_max)
+        return false;
+    while (queue_full(shard, session, size))
+        if (shard->config->queue_policy != MQTT5_QUEUE_DROP_OLDEST || !drop_oldest(shard, session))
+            return false;
+    return true;
+}
+
+static bool copy_ids(struct m5_shard *shard, struct m5_delivery *delivery,
+                     const struct m5_offer *offer)
+{
+    if (offer->id_count == 0)
+        return true;
+    if (offer->id_count == 1) {
+        delivery->ids.one = offer->ids[0];
+    } else {
+        size_t size = offer->id_count * sizeof(uint32_t);
+        delivery->ids.many = m5_alloc(shard->allocator, size);
+        if (delivery->ids.many == NULL)
+            return false;
+        memcpy(delivery->ids.many, offer->ids, size);
+    }
+    delivery->id_count = offer->id_count;
+    return true;
+}
+
+bool m5_delivery_offer(struct m5_shard *shard, struct m5_session *session,
+                       const struct m5_offer *offer)
+{
+    M5_ASSERT(offer->qos > 0);
+    if (!make_room(shard, session, offer->message->block_size)) {
+        report_full(shard, session);
+        return false;
+    }
+    struct m5_delivery delivery = {.share = offer->share,
+                                   .state = M5_DELIVERY_WAITING,
+                                   .qos = offer->qos,
+                                   .retain = offer->retain};
+    if (!reserve(shard, session, 1) || !copy_ids(shard, &delivery, offer)) {
+        M5_COUNT(shard, publish_dropped, 1);
+        M5_COUNT(shard, limit_memory, 1);
+        return false;
+    }
+    delivery.message = m5_message_hold(offer->message);
+    *m5_delivery_at(session, session->tail++) = delivery;
+    start_waiting(shard, session, &delivery);
+    m5_delivery_pump(shard, session);
+    return true;
+}
+
+/* ---- resumption ---- */
+
+void m5_delivery_rewind(struct m5_shard *shard, struct m5_session *session)
+{
+    for (uint64_t at = session->head; at != session->sent; at++) {
+        struct m5_delivery *delivery = m5_delivery_at(session, at);
+        if (delivery->state != M5_DELIVERY_SENT)
+            continue;
+        delivery->state = M5_DELIVERY_WAITING;
+        delivery->dup = true;
+        start_waiting(shard, session, delivery);
+    }
+    M5_UNCOUNT(shard, messages_inflight, session->inflight);
+    session->inflight = 0;
+    session->sent = session->head;
+}
+
+static void send_pubrel(struct m5_conn *conn, uint16_t packet_id)
+{
+    struct mqtt5_packet packet = {.type = MQTT5_PUBREL, .as.ack = {.packet_id = packet_id}};
+    m5_conn_send(conn, &packet);
+}
+
+void m5_delivery_resume(struct m5_shard *shard, struct m5_session *session)
+{
+    M5_ASSERT(session->sent == session->head && session->inflight == 0);
+    for (uint64_t at = session->head; at != session->tail; at++) {
+        if (m5_delivery_at(session, at)->state != M5_DELIVERY_RELEASED)
+            continue;
+        send_pubrel(session->conn, m5_packet_id_of(at));
+        session->inflight++;
+        M5_COUNT(shard, messages_inflight, 1);
+    }
+    m5_delivery_pump(shard, session);
+}
+
+/* ---- acknowledgements ---- */
+
+/* The delivery that @p packet_id names, or NULL. */
+static struct m5_delivery *find(struct m5_session *session, uint16_t packet_id)
+{
+    uint64_t span = session->tail - session->head;
+    uint64_t first = session->head % SPAN_MAX;
+    uint64_t offset = (packet_id - 1u + SPAN_MAX - first) % SPAN_MAX;
+    if (packet_id == 0 || offset >= span)
+        return NULL;
+    return m5_delivery_at(session, session->head + offset);
+}
+
+static void acknowledged(struct m5_shard *shard, struct m5_session *session,
+                         struct m5_delivery *delivery)
+{
+    complete(shard, delivery);
+    session->inflight--;
+    M5_UNCOUNT(shard, messages_inflight, 1);
+    advance_head(shard, session);
+    m5_delivery_pump(shard, session);
+    if (session->retained != NULL)
+        m5_retained_continue(shard, session);
+}
+
+bool m5_delivery_puback(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id)
+{
+    /* A PUBACK with an error code ends the delivery as well [MQTT-4.4.0-2] [MQTT-4.8.2-6]. */
+    struct m5_delivery *delivery = find(session, packet_id);
+    if (delivery == NULL || delivery->state != M5_DELIVERY_SENT || delivery->qos != 1)
+        return false;
+    acknowledged(shard, session, delivery);
+    return true;
+}
+
+bool m5_delivery_pubrec(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id,
+                        bool refused)
+{
+    struct m5_delivery *delivery = find(session, packet_id);
+    if (delivery == NULL || delivery->qos != 2 ||
+        (delivery->state != M5_DELIVERY_SENT && delivery->state != M5_DELIVERY_RELEASED))
+        return false;
+    if (refused) {
+        acknowledged(shard, session, delivery);
+        return true;
+    }
+    /* From here on only PUBREL is sent for this id [MQTT-4.3.3-4] [MQTT-4.3.3-6]. */
+    forget_message(shard, delivery);
+    delivery->state = M5_DELIVERY_RELEASED;
+    send_pubrel(session->conn, packet_id);
+    return true;
+}
+
+bool m5_delivery_pubcomp(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id)
+{
+    struct m5_delivery *delivery = find(session, packet_id);
+    if (delivery == NULL || delivery->state != M5_DELIVERY_RELEASED)
+        return false;
+    acknowledged(shard, session, delivery);
+    return true;
+}
+
+/* ---- ends ---- */
+
+/* QoS 2 that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5]. */
+static bool may_hand_back(const struct m5_delivery *delivery,
+                          const struct m5_subscription *subscription)
+{
+    if (delivery->share.subscription == NULL ||
+        (subscription != NULL && delivery->share.subscription != subscription))
+        return false;
+    return delivery->state == M5_DELIVERY_WAITING && (!delivery->dup || delivery->qos == 1);
+}
+
+void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session,
+                           const struct m5_subscription *subscription)
+{
+    for (uint64_t at = session->head; at != session->tail; at++) {
+        struct m5_delivery *delivery = m5_delivery_at(session, at);
+        if (!may_hand_back(delivery, subscription))
+            continue;
+        struct m5_share_ticket ticket = delivery->share;
+        struct m5_message *message = m5_message_hold(delivery->message);
+        stop_waiting(shard, session, delivery);
+        complete(shard, delivery);
+        struct m5_message_view view = m5_message_read(message);
+        if (ticket.subscription->serial == ticket.serial)
+            m5_share_return(shard, ticket.subscription, &view);
+        m5_message_release(&shard->messages, message);
+    }
+    advance_head(shard, session);
+}
+
+void m5_delivery_clear(struct m5_shard *shard, struct m5_session *session)
+{
+    for (uint64_t at = session->head; at != session->tail; at++) {
+        struct m5_delivery *delivery = m5_delivery_at(session, at);
+        if (delivery->state == M5_DELIVERY_WAITING)
+            stop_waiting(shard, session, delivery);
+        if (delivery->state != M5_DELIVERY_DONE)
+            complete(shard, delivery);
+    }
+    M5_UNCOUNT(shard, messages_inflight, session->inflight);
+    session->inflight = 0;
+    session->head = session->sent = session->tail;
+    free_ring(shard, session);
+}

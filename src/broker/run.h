@@ -1,0 +1,125 @@
+/* A run: consecutive PUBLISH packets of one publisher to one topic, routed and delivered together.
+ *
+ * What a message costs is mostly what is done once per message and subscriber. A run does it once
+ * per run and subscriber: one match, one look at each session, one copy of the bytes. Nothing can
+ * come between the packets of a run, since a shard handles one connection's input at a time; so
+ * what subscribers see is exactly what they would see one message at a time.
+ *
+ * The messages of a run are views into the publisher's input (or a mail from another shard) and are
+ * gone when the run ends. Who keeps one longer asks for m5_run_message(), which copies it once.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef M5_BROKER_RUN_H
+#define M5_BROKER_RUN_H
+
+#include "broker/index.h"
+#include "broker/message.h"
+#include "broker/subscription.h"
+
+#define M5_RUN_MAX       64          /* messages */
+#define M5_RUN_BYTES_MAX (64 * 1024) /* frames; one larger message is a run of its own */
+
+struct m5_conn;
+struct m5_mail_record;
+
+struct m5_run_item {
+    struct m5_message_view view;
+    struct m5_message *message; /* NULL until somebody keeps it */
+    uint32_t frame_size;        /* bytes: at least what any shape without alias and ids takes */
+    uint16_t packet_id;         /* of the publisher, 0 at QoS 0 */
+};
+
+/* The run's messages encoded for one kind of subscriber, packet identifiers left open. */
+struct m5_template {
+    uint8_t *bytes; /* scratch, kept from run to run */
+    uint32_t capacity, size;
+    bool built;
+    uint32_t id_at[M5_RUN_MAX]; /* offset of the packet identifier; 0: QoS 0 */
+};
+
+/* Protocol version (3.x, 5), RETAIN (cleared, as published), granted QoS (0, 1, 2). */
+#define M5_TEMPLATES 12
+
+/* One session that gets the run, all its matching subscriptions taken together. */
+struct m5_target {
+    struct m5_session *session;
+    uint32_t first_id, last_id; /* into the ids of the run; 0: none */
+    uint32_t id_count;
+    uint8_t qos, flags;
+};
+
+struct m5_target_id {
+    uint32_t id, next; /* next: index, 0 = end */
+};
+
+struct m5_run {
+    struct m5_session *publisher; /* NULL: not of this shard; for No Local */
+    struct m5_conn *conn;         /* to acknowledge to; NULL: nobody */
+    uint64_t publisher_hash;      /* of the client identifier, for shared subscriptions */
+    struct mqtt5_bytes topic;
+    const uint8_t *wire, *wire_end; /* all messages as QoS 0 v5 packets in the input; or NULL */
+    uint32_t count;
+    uint32_t bytes, largest; /* of the items' frame sizes */
+    uint32_t acknowledged;   /* items with QoS > 0 */
+    bool retain;             /* an item has RETAIN */
+    bool failed;             /* QoS > 0 could not be handed on: no memory */
+    struct m5_match match;
+    struct m5_run_item items[M5_RUN_MAX];
+    struct m5_template templates[M5_TEMPLATES];
+    /* scratch of targets, when several nodes match */
+    struct m5_target *targets;
+    uint32_t target_count, target_capacity;
+    struct m5_target_id *ids;
+    uint32_t id_count, id_capacity;
+    uint32_t *id_list; /* the ids of one target, side by side */
+    uint32_t id_list_capacity;
+};
+
+void m5_run_init(struct m5_run *run, const struct mqtt5_allocator *allocator);
+void m5_run_fini(struct m5_run *run, const struct mqtt5_allocator *allocator);
+
+/* Starts a run for @p topic and routes it; the run must be empty. */
+void m5_run_begin(struct m5_shard *shard, struct m5_session *publisher, struct m5_conn *conn,
+                  struct mqtt5_bytes topic);
+
+static inline bool m5_run_full(const struct m5_run *run)
+{
+    return run->count == M5_RUN_MAX || run->bytes >= M5_RUN_BYTES_MAX;
+}
+
+/* Adds a message to the current run, which is not full. @p wire: the packet as it came, if it is
+ * what a v5 subscriber at QoS 0 would be sent; else empty. */
+void m5_run_add(struct m5_run *run, const struct m5_message_view *view, uint16_t packet_id,
+                struct mqtt5_bytes wire);
+
+/* Delivers the current run, acknowledges it to its publisher, and empties it. */
+void m5_run_flush(struct m5_shard *shard);
+
+/* Delivers @p run on this shard only, to the lists of @p nodes. */
+void m5_run_deliver_local(struct m5_shard *shard, struct m5_run *run,
+                          struct m5_index_node *const *nodes, uint32_t node_count);
+
+/* The run's message @p index as an object of this shard; the run keeps a reference until it ends.
+ * NULL without memory. */
+struct m5_message *m5_run_message(struct m5_shard *shard, struct m5_run *run, uint32_t index);
+
+/* Takes in a run from another shard. */
+void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record);
+
+/* Publishes a message that no packet carried (a will, $SYS) with all that belongs to a publish. */
+void m5_publish(struct m5_shard *shard, struct m5_session *publisher,
+                const struct m5_message_view *view);
+
+/* One message for one session at QoS 0, with what a template cannot have. */
+struct m5_single {
+    const struct m5_message_view *view;
+    const uint32_t *ids;
+    uint32_t id_count;
+    bool retain; /* as sent */
+};
+/* PUBACK or PUBREC to a publisher; the reason code is left out where the version has none. */
+void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason);
+
+void m5_deliver_qos0(struct m5_shard *shard, struct m5_session *session,
+                     const struct m5_single *single);
+
+#endif

@@ -1,0 +1,212 @@
+/* Subscription records and the lists of the route index.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "broker/subscription.h"
+
+#include "broker/shard.h"
+
+#define LIST_CAPACITY_MIN 1u
+
+static size_t list_size(uint32_t capacity)
+{
+    return sizeof(struct m5_sub_list) + capacity * sizeof(struct m5_sub_entry);
+}
+
+/* ---- lists ---- */
+
+struct m5_sub_list *m5_sub_list_pin(struct m5_shard *shard, const struct mqtt5_filter *filter,
+                                    struct m5_index_node **node)
+{
+    *node = m5_index_pin(shard->engine->routes, shard->index, filter);
+    if (*node == NULL)
+        return NULL;
+    struct m5_sub_list **slot = &(*node)->lists[shard->index];
+    if (*slot != NULL)
+        return *slot;
+    *slot = m5_alloc(shard->allocator, list_size(LIST_CAPACITY_MIN));
+    if (*slot == NULL) {
+        m5_index_unpin(shard->engine->routes, shard->index, *node);
+        return NULL;
+    }
+    **slot = (struct m5_sub_list){.capacity = LIST_CAPACITY_MIN};
+    return *slot;
+}
+
+void m5_sub_list_settle(struct m5_shard *shard, struct m5_index_node *node)
+{
+    struct m5_sub_list *list = node->lists[shard->index];
+    if (list == NULL || list->count > 0 || list->groups != NULL)
+        return;
+    m5_free(shard->allocator, list, list_size(list->capacity));
+    node->lists[shard->index] = NULL;
+    m5_index_unpin(shard->engine->routes, shard->index, node);
+}
+
+static bool list_add(struct m5_shard *shard, struct m5_index_node *node,
+                     const struct m5_sub_entry *entry)
+{
+    struct m5_sub_list *list = node->lists[shard->index];
+    if (list->count == list->capacity) {
+        uint32_t capacity = list->capacity * 2;
+        list = m5_resize(shard->allocator, list, list_size(list->capacity), list_size(capacity));
+        if (list == NULL)
+            return false;
+        list->capacity = capacity;
+        node->lists[shard->index] = list;
+    }
+    entry->subscription->position = list->count;
+    list->entries[list->count++] = *entry;
+    return true;
+}
+
+/* The last entry takes the place of the one that goes; a list that was long gives memory back. */
+static void list_remove(struct m5_shard *shard, struct m5_index_node *node, uint32_t position)
+{
+    struct m5_sub_list *list = node->lists[shard->index];
+    M5_ASSERT(position < list->count);
+    list->entries[position] = list->entries[--list->count];
+    list->entries[position].subscription->position = position;
+    if (list->capacity > 16 && list->count < list->capacity / 4) {
+        uint32_t capacity = list->capacity / 2;
+        struct m5_sub_list *smaller =
+            m5_resize(shard->allocator, list, list_size(list->capacity), list_size(capacity));
+        if (smaller != NULL) {
+            smaller->capacity = capacity;
+            node->lists[shard->index] = smaller;
+        }
+    }
+    m5_sub_list_settle(shard, node);
+}
+
+/* ---- records ---- */
+
+struct key {
+    const struct m5_session *session;
+    const struct mqtt5_filter *filter;
+};
+
+static bool is_same(const void *value, const void *key)
+{
+    const struct m5_subscription *subscription = value;
+    const struct key *wanted = key;
+    if (subscription->session != wanted->session)
+        return false;
+    struct mqtt5_bytes name = {0};
+    if (subscription->shared != NULL)
+        name = subscription->shared->name;
+    return m5_bytes_equal(name, wanted->filter->share_name) &&
+           m5_bytes_equal(m5_subscription_filter(subscription), wanted->filter->filter);
+}
+
+static uint32_t hash_of(const struct m5_shard *shard, const struct m5_session *session,
+                        const struct mqtt5_filter *filter)
+{
+    uint64_t hash = m5_shard_hash(shard, filter->filter) ^ session->serial * 0x9E3779B97F4A7C15u;
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+struct m5_subscription *m5_subscription_find(const struct m5_shard *shard,
+                                             const struct m5_session *session,
+                                             const struct mqtt5_filter *filter)
+{
+    if (m5_list_empty(&session->subscriptions))
+        return NULL;
+    struct key key = {.session = session, .filter = filter};
+    return m5_map_find(&shard->subscriptions, hash_of(shard, session, filter), is_same, &key);
+}
+
+static struct m5_shared *shared_new(struct m5_shard *shard, const struct mqtt5_filter *filter)
+{
+    size_t size = sizeof(struct m5_shared) + filter->share_name.len + filter->filter.len;
+    struct m5_shared *shared = m5_alloc(shard->allocator, size);
+    if (shared == NULL)
+        return NULL;
+    *shared = (struct m5_shared){.size = size, .home = m5_share_home(shard, filter->filter)};
+    uint8_t *end = m5_copy(shared->strings, filter->share_name);
+    m5_copy(end, filter->filter);
+    shared->name = m5_bytes(shared->strings, filter->share_name.len);
+    shared->filter = m5_bytes(end, filter->filter.len);
+    return shared;
+}
+
+/* Puts a plain subscription into its node's list. */
+static bool enlist(struct m5_shard *shard, struct m5_subscription *subscription,
+                   const struct mqtt5_filter *filter)
+{
+    struct m5_index_node *node;
+    if (m5_sub_list_pin(shard, filter, &node) == NULL)
+        return false;
+    struct m5_sub_entry entry = {.session = subscription->session,
+                                 .subscription = subscription,
+                                 .options = subscription->options};
+    if (!list_add(shard, node, &entry)) {
+        m5_sub_list_settle(shard, node);
+        return false;
+    }
+    subscription->node = node;
+    return true;
+}
+
+struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_session *session,
+                                            const struct mqtt5_filter *filter,
+                                            struct m5_sub_options options)
+{
+    struct m5_subscription *subscription = m5_pool_take(&shard->subscription_pool);
+    if (subscription == NULL)
+        return NULL;
+    *subscription = (struct m5_subscription){.session = session,
+                                             .serial = ++shard->serial,
+                                             .options = options,
+                                             .hash = hash_of(shard, session, filter)};
+    bool shared = filter->share_name.len > 0;
+    if (shared)
+        subscription->shared = shared_new(shard, filter);
+    if (!m5_map_add(&shard->subscriptions, subscription->hash, subscription))
+        goto fail_record;
+    if (shared ? subscription->shared == NULL : !enlist(shard, subscription, filter))
+        goto fail_map;
+    m5_list_push_back(&session->subscriptions, &subscription->in_session);
+    session->subscription_count++;
+    M5_COUNT(shard, subscriptions, 1);
+    if (shared) {
+        session->share_count++;
+        M5_COUNT(shard, shared_subscriptions, 1);
+    }
+    return subscription;
+
+fail_map:
+    m5_map_remove(&shard->subscriptions, subscription->hash, subscription);
+fail_record:
+    if (subscription->shared != NULL)
+        m5_free(shard->allocator, subscription->shared, subscription->shared->size);
+    subscription->serial = 0;
+    m5_pool_give(&shard->subscription_pool, subscription);
+    return NULL;
+}
+
+void m5_subscription_change(struct m5_shard *shard, struct m5_subscription *subscription,
+                            struct m5_sub_options options)
+{
+    subscription->options = options;
+    if (subscription->node != NULL) {
+        struct m5_sub_list *list = subscription->node->lists[shard->index];
+        list->entries[subscription->position].options = options;
+    }
+}
+
+void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subscription)
+{
+    struct m5_session *session = subscription->session;
+    m5_map_remove(&shard->subscriptions, subscription->hash, subscription);
+    m5_list_remove(&subscription->in_session);
+    session->subscription_count--;
+    M5_UNCOUNT(shard, subscriptions, 1);
+    if (subscription->shared != NULL) {
+        session->share_count--;
+        M5_UNCOUNT(shard, shared_subscriptions, 1);
+        m5_free(shard->allocator, subscription->shared, subscription->shared->size);
+    } else {
+        list_remove(shard, subscription->node, subscription->position);
+    }
+    subscription->serial = 0;
+    m5_pool_give(&shard->subscription_pool, subscription);
+}
