@@ -15,6 +15,7 @@ int main(void)
     options.listeners = &listener;
     options.listener_count = 1;
     options.workers = 1;
+    options.config.allow_anonymous = true;
     if (mqtt5_broker_new(&options, &broker, &why) != MQTT5_OK) {
         fprintf(stderr, "mqtt5_broker_new: %s\n", why);
         return 1;
