@@ -277,6 +277,7 @@ bool golden_world_init(struct golden_world *world, const struct golden_setting *
     world->now_ms = START_MS;
     struct mqtt5_broker_config config;
     mqtt5_broker_config_init(&config);
+    config.allow_anonymous = true;
     for (; settings != NULL; settings = settings->next) {
         if (!apply_setting(world, &config, settings))
             return false;
