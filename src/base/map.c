@@ -13,10 +13,11 @@
 static_assert((CAPACITY_MIN & (CAPACITY_MIN - 1)) == 0, "capacities are powers of two");
 
 /* Where a value with this hash belongs: the top bits of a product, because the low bits of the
- * hash may be the same for all values of a map (a shard's are, as they choose the shard). */
+ * hash may be the same for all values of a map (a shard's are, as they choose the shard). The fold
+ * before it keeps hashes that are such products themselves from falling into step with it. */
 static inline uint32_t home_of(const struct m5_map *map, uint32_t hash)
 {
-    return (hash * 0x9E3779B1u) >> map->shift;
+    return ((hash ^ hash >> 16) * 0x9E3779B1u) >> map->shift;
 }
 
 static inline uint32_t after(const struct m5_map *map, uint32_t index)
