@@ -300,14 +300,14 @@ OURS = {
     "maximum_qos": lambda v: ["--max-qos", v],
     "retain_available": lambda v: [] if v == "1" else ["--no-retain"],
     "wildcard_subscription_available": lambda v: [] if v == "1" else ["--no-wildcards"],
-    "server_keep_alive": lambda v: ["--keep-alive", v],
+    "server_keep_alive_s": lambda v: ["--keep-alive", v],
     "response_information": lambda v: ["--response-information", v],
 }
 MOSQUITTO = {
     "maximum_qos": lambda v: ["max_qos " + v],
     "retain_available": lambda v: ["retain_available " + ("true" if v == "1" else "false")],
-    "server_keep_alive": lambda v: ["max_keepalive " + v],
-    "max_packet_size": lambda v: ["max_packet_size " + v],
+    "server_keep_alive_s": lambda v: ["max_keepalive " + v],
+    "maximum_packet_size": lambda v: ["max_packet_size " + v],
     "topic_alias_maximum": lambda v: ["max_topic_alias " + v],
 }
 
