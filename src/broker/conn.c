@@ -40,7 +40,7 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_by
                              .problem_information = true,
                              .will_kept = true,
                              .over_limit = max != 0 && count >= max,
-                             .last_received_ms = shard->now_ms};
+                             .last_packet_ms = shard->now_ms};
     m5_list_init(&conn->dirty);
     m5_list_init(&conn->leaving);
     m5_list_init(&conn->resumed);
@@ -102,6 +102,8 @@ void m5_conn_detach(struct m5_conn *conn)
 void m5_conn_free(struct m5_conn *conn)
 {
     struct m5_shard *shard = conn->shard;
+    if (conn->state == M5_CONN_MOVING) /* counted where they are fed again */
+        M5_UNCOUNT(shard, bytes_received, conn->partial_size);
     if (conn->session != NULL)
         m5_conn_detach(conn);
     else if (conn->version == 0 && conn->state != M5_CONN_MOVING)
@@ -238,8 +240,8 @@ bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet)
     }
     M5_ASSERT(size > 0);
     if (size > conn->packet_size_max) {
-        M5_COUNT(conn->shard, limit_packet_size, 1); /* [MQTT-3.1.2-24] */
-        return true;
+        M5_COUNT(conn->shard, limit_packet_size, 1);
+        return false;
     }
     uint8_t *at = m5_conn_packet_room(conn, size);
     if (at == NULL)
@@ -348,7 +350,7 @@ void m5_conn_alarm(struct m5_conn *conn)
         return;
     /* One and a half times the keep-alive [MQTT-3.1.2-22]. The alarm is not moved by every packet:
      * it looks when it rings. */
-    uint64_t due = conn->last_received_ms + conn->keep_alive_s * 1500u;
+    uint64_t due = conn->last_packet_ms + conn->keep_alive_s * 1500u;
     m5_delivery_trim(shard, conn->session);
     if (due > shard->now_ms) {
         m5_timer_start(&shard->wheel, &conn->alarm.timer, due);
@@ -383,6 +385,7 @@ static void handle_ack(struct m5_conn *conn, const struct mqtt5_frame *frame)
         answer.as.ack.reason_code = MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
         break;
     case MQTT5_PUBREL:
+        m5_run_flush(shard);         /* its PUBREC goes first */
         answer.type = MQTT5_PUBCOMP; /* [MQTT-4.3.3-11] */
         if (!m5_id_set_remove(&session->incoming, ack.packet_id))
             answer.as.ack.reason_code = MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
@@ -495,6 +498,8 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
     }
     m5_run_flush(conn->shard);
     M5_COUNT(conn->shard, packets_received, packets);
+    if (packets > 0) /* half a packet keeps nothing alive */
+        conn->last_packet_ms = conn->shard->now_ms;
     return at;
 }
 
@@ -579,7 +584,6 @@ void m5_conn_received(struct m5_conn *conn, size_t size)
 {
     struct m5_shard *shard = conn->shard;
     M5_COUNT(shard, bytes_received, size);
-    conn->last_received_ms = shard->now_ms;
     if (!m5_conn_reading(conn))
         return;
     if (shard->read_base != NULL) {

@@ -47,7 +47,7 @@ struct m5_conn {
     struct m5_alias_out *alias_out; /* NULL: none wanted */
     struct m5_alias_in alias_in;
     struct m5_alarm alarm; /* CONNECT timeout; keep-alive; lingering */
-    uint64_t last_received_ms;
+    uint64_t last_packet_ms;
     /* a packet's beginning, while the rest has not come */
     uint8_t *partial;
     uint32_t partial_size, partial_capacity;
@@ -65,7 +65,8 @@ void m5_conn_touch(struct m5_conn *conn);
 uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size);
 
 /* Encodes and queues @p packet; Reason String and user properties are left out when the client
- * does not want them or they would make the packet too large for it. False: see packet_room. */
+ * does not want them or they would make the packet too large for it. A packet that is too large
+ * all the same is not sent, and counted [MQTT-3.1.2-24]. False: nothing was queued. */
 bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet);
 
 enum m5_write { M5_WRITE_OK, M5_WRITE_TOO_LARGE, M5_WRITE_FAILED };

@@ -35,10 +35,11 @@ static void refuse(struct m5_conn *conn, uint8_t version, uint8_t reason, enum m
 }
 
 /* Version 5 shape for versions from 5 on, which can read it; 3.1.1 shape below. */
-static uint8_t dialect(uint8_t version)
+static uint8_t dialect(uint8_t version, enum mqtt5_error error)
 {
-    return version == 0 || version >= MQTT5_VERSION_5 ? (uint8_t)MQTT5_VERSION_5
-                                                      : (uint8_t)MQTT5_VERSION_3_1_1;
+    bool unread = version == 0 && error != MQTT5_ERR_PROTOCOL_VERSION;
+    return unread || version >= MQTT5_VERSION_5 ? (uint8_t)MQTT5_VERSION_5
+                                                : (uint8_t)MQTT5_VERSION_3_1_1;
 }
 
 static void refuse_undecoded(struct m5_conn *conn, enum mqtt5_error error, uint8_t version)
@@ -57,7 +58,7 @@ static void refuse_undecoded(struct m5_conn *conn, enum mqtt5_error error, uint8
         m5_conn_close(conn, MQTT5_REASON_SUCCESS, NULL);
         return;
     }
-    refuse(conn, dialect(version), mqtt5_error_reason(error), error);
+    refuse(conn, dialect(version, error), mqtt5_error_reason(error), error);
 }
 
 /* ---- checks ---- */
@@ -402,7 +403,10 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
         announce(shard, connect, session, &packet.as.connack.properties);
     else if (conn->version == MQTT5_VERSION_3_1)
         packet.as.connack.session_present = false; /* 3.1 has no such flag */
-    m5_conn_send(conn, &packet);                   /* [MQTT-3.1.4-5] [MQTT-3.2.0-1] */
+    if (!m5_conn_send(conn, &packet)) {            /* [MQTT-3.1.4-5] [MQTT-3.2.0-1] */
+        conn->silent = true;
+        m5_conn_close(conn, MQTT5_REASON_PACKET_TOO_LARGE, NULL);
+    }
     report_connected(conn, connect, present);
     if (!present || conn->state != M5_CONN_OPEN)
         return;

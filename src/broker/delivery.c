@@ -113,6 +113,14 @@ void m5_delivery_trim(struct m5_shard *shard, struct m5_session *session)
         m5_id_set_clear(&session->incoming, shard->allocator);
 }
 
+/* A delivery that never had a packet identifier needs none when no later one has been given out:
+ * then ids stay without a gap. */
+static void skip_number(struct m5_session *session, uint64_t sequence)
+{
+    if (sequence == session->head && session->sent == session->head && sequence >= session->given)
+        session->skipped++;
+}
+
 /* ---- sending ---- */
 
 static const uint32_t *ids_of(const struct m5_delivery *delivery)
@@ -124,15 +132,15 @@ enum sent { SENT, DISCARDED, NOT_NOW };
 
 /* A packet that is too large for the client is treated as if it had been delivered
  * [MQTT-3.1.2-25]. */
-static enum sent send_publish(struct m5_shard *shard, struct m5_conn *conn,
-                              struct m5_delivery *delivery, uint64_t sequence)
+static enum sent send_publish(struct m5_shard *shard, struct m5_session *session,
+                              struct m5_conn *conn, struct m5_delivery *delivery)
 {
     struct m5_message_view view = m5_message_read(delivery->message);
     struct m5_publish_shape shape = {.v5 = conn->version == MQTT5_VERSION_5,
                                      .retain = delivery->retain,
                                      .dup = delivery->dup,
                                      .qos = delivery->qos,
-                                     .packet_id = m5_packet_id_of(sequence),
+                                     .packet_id = m5_packet_id_of(session, session->sent),
                                      .ids = ids_of(delivery),
                                      .id_count = delivery->id_count};
     switch (m5_conn_write_message(conn, &view, &shape)) {
@@ -155,7 +163,7 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
     struct m5_delivery *delivery = m5_delivery_at(session, session->sent);
     if (delivery->state == M5_DELIVERY_WAITING) {
         bool expired = is_expired(shard, delivery);
-        enum sent result = expired ? DISCARDED : send_publish(shard, conn, delivery, session->sent);
+        enum sent result = expired ? DISCARDED : send_publish(shard, session, conn, delivery);
         if (result == NOT_NOW)
             return false;
         stop_waiting(shard, session, delivery);
@@ -163,6 +171,7 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
             M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
         if (result == DISCARDED) {
             complete(shard, delivery);
+            skip_number(session, session->sent);
         } else {
             delivery->state = M5_DELIVERY_SENT;
             session->inflight++;
@@ -170,6 +179,8 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
         }
     }
     session->sent++;
+    if (session->given < session->sent)
+        session->given = session->sent;
     return true;
 }
 
@@ -202,13 +213,13 @@ uint16_t m5_delivery_record(struct m5_session *session, struct m5_message *messa
                             bool retain)
 {
     uint64_t sequence = session->tail++;
-    session->sent++;
+    session->given = ++session->sent;
     session->inflight++;
     *m5_delivery_at(session, sequence) = (struct m5_delivery){.message = m5_message_hold(message),
                                                               .state = M5_DELIVERY_SENT,
                                                               .qos = qos,
                                                               .retain = retain};
-    return m5_packet_id_of(sequence);
+    return m5_packet_id_of(session, sequence);
 }
 
 /* ---- queueing ---- */
@@ -235,6 +246,7 @@ static bool drop_oldest(struct m5_shard *shard, struct m5_session *session)
             continue;
         stop_waiting(shard, session, delivery);
         complete(shard, delivery);
+        skip_number(session, at);
         report_full(shard, session);
         advance_head(shard, session);
         return true;
@@ -330,7 +342,7 @@ void m5_delivery_resume(struct m5_shard *shard, struct m5_session *session)
     for (uint64_t at = session->head; at != session->tail; at++) {
         if (m5_delivery_at(session, at)->state != M5_DELIVERY_RELEASED)
             continue;
-        send_pubrel(session->conn, m5_packet_id_of(at));
+        send_pubrel(session->conn, m5_packet_id_of(session, at));
         session->inflight++;
         M5_COUNT(shard, messages_inflight, 1);
     }
@@ -343,7 +355,7 @@ void m5_delivery_resume(struct m5_shard *shard, struct m5_session *session)
 static struct m5_delivery *find(struct m5_session *session, uint16_t packet_id)
 {
     uint64_t span = session->tail - session->head;
-    uint64_t first = session->head % SPAN_MAX;
+    uint64_t first = (session->head - session->skipped) % SPAN_MAX;
     uint64_t offset = (packet_id - 1u + SPAN_MAX - first) % SPAN_MAX;
     if (packet_id == 0 || offset >= span)
         return NULL;

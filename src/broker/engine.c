@@ -140,7 +140,7 @@ static void shard_close(struct m5_shard *shard)
         m5_conn_free(M5_CONTAINER_OF(shard->open.next, struct m5_conn, open));
     uint32_t cursor = 0;
     struct m5_session *session;
-    while ((session = m5_map_next(&shard->sessions, &cursor)) != NULL)
+    while (cursor = 0, (session = m5_map_next(&shard->sessions, &cursor)) != NULL)
         m5_session_bury(shard, session);
     m5_share_fini(shard);
 }
@@ -202,6 +202,12 @@ static void upkeep(struct m5_shard *shard)
 {
     m5_chunk_store_trim(&shard->chunks);
     m5_message_store_trim(&shard->messages);
+    m5_run_trim(&shard->run, shard->allocator);
+    m5_run_trim(&shard->mail_run, shard->allocator);
+    m5_pool_trim(&shard->conn_pool);
+    m5_pool_trim(&shard->session_pool);
+    if (shard->engine->shard_count == 1) /* else other shards may name its records */
+        m5_pool_trim(&shard->subscription_pool);
     m5_timer_start(&shard->wheel, &shard->upkeep.timer, shard->now_ms + UPKEEP_MS);
     if (shard->index == 0) {
         uint32_t expired =

@@ -42,14 +42,16 @@ struct m5_mail_batch {
 /* One direction between two shards. */
 struct m5_channel {
     /* written by the sender */
-    _Alignas(64) _Atomic uint32_t sent;
+    _Atomic uint32_t sent;
     struct m5_mail_batch *slots[M5_CHANNEL_SLOTS];
     struct m5_mail_batch *open;             /* being filled */
     struct m5_mail_batch *held, *held_last; /* full ring: what waits, oldest first */
     struct m5_mail_batch *spare;            /* one standard batch kept for the next turn */
     uint32_t collected;                     /* batches taken back */
-    /* written by the receiver */
-    _Alignas(64) _Atomic uint32_t done; /* batches read and given back */
+    /* written by the receiver, on a cache line of its own */
+    uint8_t apart[64];
+    _Atomic uint32_t done; /* batches read and given back */
+    uint8_t apart_too[60];
 };
 
 struct m5_shard;

@@ -201,6 +201,10 @@ static struct branch *find(const struct m5_retained_store *store, struct mqtt5_b
 static void account(struct m5_retained_store *store, const struct record *added,
                     const struct record *removed)
 {
+    if (added != NULL && added->shared.value.exempt)
+        added = NULL;
+    if (removed != NULL && removed->shared.value.exempt)
+        removed = NULL;
     const uint64_t count = m5_retained_count(store) + (added != NULL) - (removed != NULL);
     const size_t bytes = m5_retained_bytes(store) + (added == NULL ? 0 : added->shared.size) -
                          (removed == NULL ? 0 : removed->shared.size);
@@ -243,6 +247,8 @@ static bool fits(const struct m5_retained_store *store, const struct record *add
                  const struct record *replaced)
 {
     const struct m5_retained_limits *limits = &store->limits;
+    if (added->shared.value.exempt)
+        return true;
     const uint64_t count = m5_retained_count(store) + (replaced == NULL);
     const size_t bytes = m5_retained_bytes(store) - (replaced == NULL ? 0 : replaced->shared.size);
     return (limits->messages_max == 0 || count <= limits->messages_max) &&

@@ -30,6 +30,7 @@ struct m5_retained_value {
     struct mqtt5_bytes publisher; /* client id of the publisher, for No Local [MQTT-3.8.3-3] */
     uint64_t expires_at_ms;       /* monotonic; UINT64_MAX = never */
     uint8_t qos;
+    bool exempt; /* the server's own: no limit counts it, nor do count and bytes */
 };
 
 struct m5_retained {

@@ -19,14 +19,27 @@ void m5_run_init(struct m5_run *run, const struct mqtt5_allocator *allocator)
     m5_match_init(&run->match, allocator);
 }
 
-void m5_run_fini(struct m5_run *run, const struct mqtt5_allocator *allocator)
+void m5_run_trim(struct m5_run *run, const struct mqtt5_allocator *allocator)
 {
-    for (uint32_t i = 0; i < M5_TEMPLATES; i++)
+    M5_ASSERT(run->count == 0);
+    for (uint32_t i = 0; i < M5_TEMPLATES; i++) {
         m5_free(allocator, run->templates[i].bytes, run->templates[i].capacity);
+        run->templates[i].bytes = NULL;
+        run->templates[i].capacity = 0;
+    }
     m5_free(allocator, run->targets, run->target_capacity * sizeof *run->targets);
     m5_free(allocator, run->ids, run->id_capacity * sizeof *run->ids);
     m5_free(allocator, run->id_list, run->id_list_capacity * sizeof *run->id_list);
+    run->targets = NULL;
+    run->ids = NULL;
+    run->id_list = NULL;
+    run->target_capacity = run->id_capacity = run->id_list_capacity = 0;
     m5_match_fini(&run->match);
+}
+
+void m5_run_fini(struct m5_run *run, const struct mqtt5_allocator *allocator)
+{
+    m5_run_trim(run, allocator);
 }
 
 /* ---- building ---- */
@@ -594,7 +607,8 @@ bool m5_retain(struct m5_shard *shard, const struct m5_session *publisher,
                                       .properties = view->properties,
                                       .payload = view->payload,
                                       .expires_at_ms = view->expires_at_ms,
-                                      .qos = view->qos};
+                                      .qos = view->qos,
+                                      .exempt = publisher == NULL};
     if (publisher != NULL)
         value.publisher = publisher->principal.client_id;
     if (m5_retained_set(shard->engine->retained, &value) == MQTT5_OK)

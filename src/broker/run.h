@@ -75,6 +75,8 @@ struct m5_run {
 };
 
 void m5_run_init(struct m5_run *run, const struct mqtt5_allocator *allocator);
+/* Gives scratch memory back; now and then, not within a run. */
+void m5_run_trim(struct m5_run *run, const struct mqtt5_allocator *allocator);
 void m5_run_fini(struct m5_run *run, const struct mqtt5_allocator *allocator);
 
 /* Starts a run for @p topic and routes it; the run must be empty. */

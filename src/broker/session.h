@@ -4,7 +4,8 @@
  *
  *     head <= ... sent, not completed ... < sent <= ... waiting ... < tail
  *
- * The packet identifier of a delivery is its sequence number modulo 65,535, plus one: ids start at
+ * The packet identifier of a delivery is its sequence number (without those that were dropped while
+ * nothing was in flight) modulo 65,535, plus one: ids start at
  * 1 in each session, count up, and an acknowledgement finds its delivery by arithmetic. An id
  * cannot be in use twice because sent - head never exceeds 65,535. Deliveries that complete out of
  * order stay as M5_DELIVERY_DONE until the head reaches them.
@@ -73,6 +74,8 @@ struct m5_session {
     uint16_t inflight;              /* sent and not done */
     uint16_t window;                /* most that may be in flight */
     uint64_t head, sent, tail;
+    uint64_t given;   /* every delivery below it has had a packet identifier */
+    uint64_t skipped; /* numbers of deliveries that were dropped before any id was given out */
     uint64_t mark;   /* of the run that last touched this session */
     uint32_t target; /* its place in that run's targets */
     uint32_t subscription_count, share_count;
@@ -95,9 +98,9 @@ struct m5_session {
     uint8_t version;
 };
 
-static inline uint16_t m5_packet_id_of(uint64_t sequence)
+static inline uint16_t m5_packet_id_of(const struct m5_session *session, uint64_t sequence)
 {
-    return (uint16_t)(sequence % 65535 + 1);
+    return (uint16_t)((sequence - session->skipped) % 65535 + 1);
 }
 
 static inline struct m5_delivery *m5_delivery_at(const struct m5_session *session,

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {&cmd_broker};
+static const struct cli_command *const commands[] = {&cmd_broker, &cmd_pub, &cmd_sub};
 
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

@@ -108,6 +108,7 @@ void m5_client_free(struct m5_client *client)
     drop_list(client, &client->released);
     drop_list(client, &client->done);
     forget_connection(client);
+    m5_client_buffer_fini(&client->past, client->allocator);
     m5_client_window_fini(&client->window, client->allocator);
     m5_client_received_forget(client);
     m5_free(client->allocator, client->assigned_id, client->assigned_id_size);
@@ -131,7 +132,14 @@ enum mqtt5_error m5_client_open(struct m5_client *client, enum m5_client_start s
 {
     if (client->state != MQTT5_CLIENT_DISCONNECTED)
         return MQTT5_ERR_INVALID_STATE;
-    m5_client_release(client);
+    if (client->current != NULL)
+        m5_client_drop_request(client, client->current);
+    client->current = NULL;
+    client->in_consumed = 0;
+    /* The user may still be looking at how the last connection ended. */
+    m5_client_buffer_fini(&client->past, client->allocator);
+    client->past = client->in;
+    client->in = (struct m5_client_buffer){0};
     forget_connection(client);
     if (now_ms > client->now_ms)
         client->now_ms = now_ms;
@@ -290,7 +298,7 @@ void m5_client_tick(struct m5_client *client, uint64_t now_ms)
 
 /* ---- bytes ---- */
 
-static bool is_reading(const struct m5_client *client)
+bool m5_client_wants_read(const struct m5_client *client)
 {
     return (client->state == MQTT5_CLIENT_CONNECTING || client->state == MQTT5_CLIENT_CONNECTED) &&
            m5_client_buffer_size(&client->out) < M5_CLIENT_OUTPUT_HIGH;
@@ -308,7 +316,7 @@ static size_t read_size(const struct m5_client *client)
 
 struct m5_client_space m5_client_read_space(struct m5_client *client)
 {
-    if (!is_reading(client)) /* then the end of the connection may look at the input */
+    if (!m5_client_wants_read(client)) /* then the end of the connection may look at the input */
         return (struct m5_client_space){0};
     m5_client_release(client);
     uint8_t *data = m5_client_buffer_reserve(&client->in, client->allocator, read_size(client));
@@ -604,8 +612,8 @@ static bool take_input(struct m5_client *client, struct m5_client_event *event)
         client->in_consumed = frame.size;
         if (m5_client_take_packet(client, &frame, event))
             return true;
-        if (is_open(client)) /* else `ending` may have views into the packet */
-            m5_client_release(client);
+        if (is_open(client))
+            m5_client_release(client); /* else `ending` may have views into the packet */
     }
     return false;
 }
@@ -625,12 +633,10 @@ static bool take_disconnected(struct m5_client *client, struct m5_client_event *
 
 bool m5_client_next_event(struct m5_client *client, struct m5_client_event *out)
 {
-    /* What the last event looked at may go, unless the end of the connection looks at it too. */
-    if (is_open(client) || client->current != NULL) {
-        const size_t consumed = is_open(client) ? client->in_consumed : 0;
-        client->in_consumed = consumed;
-        m5_client_release(client);
-    }
+    if (!is_open(client))
+        client->in_consumed = 0; /* stays: `ending` may have views into it */
+    m5_client_release(client);
+    m5_client_buffer_fini(&client->past, client->allocator);
     return take_done(client, out) || take_input(client, out) || take_disconnected(client, out);
 }
 

@@ -64,9 +64,12 @@ bool m5_client_wants_close(const struct m5_client *client);
 
 /* ---- bytes ---- */
 
+/* False while nothing should be read: the output is long, or the connection is over. */
+bool m5_client_wants_read(const struct m5_client *client);
+
 struct m5_client_space {
     uint8_t *data;
-    size_t size; /* 0: do not read now (the output is long, or the connection is over) */
+    size_t size; /* 0: do not read now */
 };
 
 /* Where the next bytes from the server are to be written. Valid until the next call. */
@@ -121,7 +124,7 @@ struct m5_client_event {
 };
 
 /* Takes the next event; false when there is none. Its views live until the next call of this
- * function, of m5_client_read_space(), m5_client_input(), m5_client_open(), or m5_client_free(). */
+ * function, of m5_client_read_space(), m5_client_input() or m5_client_free(). */
 bool m5_client_next_event(struct m5_client *client, struct m5_client_event *out);
 
 /* ---- looking ---- */

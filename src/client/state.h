@@ -15,7 +15,7 @@
 #define M5_CLIENT_OUTPUT_LOW (64u << 10) /* bytes: more messages are encoded below this */
 #define M5_CLIENT_OUTPUT_HIGH \
     (256u << 10) /* bytes: above, nothing is read: answers would pile up */
-#define M5_CLIENT_READ_SIZE      (16u << 10)  /* bytes asked for at least at a time */
+#define M5_CLIENT_READ_SIZE      (32u << 10)  /* bytes asked for at least at a time */
 #define M5_CLIENT_BUFFER_KEEP    (256u << 10) /* bytes of an empty buffer that are kept */
 #define M5_CLIENT_CLOSE_GRACE_MS 5000u /* without progress, the rest of the output is given up */
 #define M5_CLIENT_RECEIVED_SIZE  8192u /* bytes: a bit for each packet identifier */
@@ -46,8 +46,9 @@ struct m5_client {
     bool drop_output; /* CLOSING: do not send what is left */
     bool ping_outstanding;
     struct m5_client_buffer in, out;
-    size_t in_consumed; /* bytes of the packet whose event the user is looking at */
-    uint32_t in_needed; /* size of the packet that is not complete yet, 0 = not known */
+    struct m5_client_buffer past; /* the input of the connection before, for views on its end */
+    size_t in_consumed;           /* bytes of the packet whose event the user is looking at */
+    uint32_t in_needed;           /* size of the packet that is not complete yet, 0 = not known */
     uint64_t opened_at_ms, received_at_ms, sent_at_ms, pinged_at_ms, progress_at_ms;
     struct m5_client_aliases aliases_in, aliases_out;
     struct m5_client_ending ending;

@@ -1,0 +1,58 @@
+/* Operations that somebody waits for, or is called back about.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/alloc.h"
+#include "base/bytes.h"
+#include "host/client/host.h"
+
+static size_t size_of(uint32_t count)
+{
+    return sizeof(struct m5_client_op) + count;
+}
+
+struct m5_client_op *m5_client_host_op_new(struct mqtt5_client *client, mqtt5_client_done_fn *done,
+                                           void *ctx, uint32_t count)
+{
+    struct m5_client_op *op = m5_alloc_zero(client->allocator, size_of(count));
+    if (op == NULL)
+        return NULL;
+    op->done = done;
+    op->ctx = ctx;
+    op->count = count;
+    return op;
+}
+
+void m5_client_host_op_free(struct mqtt5_client *client, struct m5_client_op *op)
+{
+    if (op != NULL)
+        m5_free(client->allocator, op, size_of(op->count));
+}
+
+static void keep(struct m5_client_op *op, const struct mqtt5_client_result *result)
+{
+    const size_t size = result->reason_codes.len < op->count ? result->reason_codes.len : op->count;
+    op->finished = true;
+    op->error = result->error;
+    op->reason_code = result->reason_code;
+    m5_copy(op->reason_codes, m5_bytes(result->reason_codes.data, size));
+}
+
+void m5_client_host_op_finish(struct mqtt5_client *client, struct m5_client_op *op,
+                              const struct mqtt5_client_result *result)
+{
+    if (op == NULL)
+        return;
+    keep(op, result);
+    m5_client_host_settle_handlers(client, op);
+    if (op->waited_for) {
+        pthread_cond_broadcast(&client->changed);
+        return;
+    }
+    if (op->done != NULL) {
+        client->calling_back = true;
+        pthread_mutex_unlock(&client->lock);
+        op->done(op->ctx, result);
+        pthread_mutex_lock(&client->lock);
+        client->calling_back = false;
+    }
+    m5_client_host_op_free(client, op);
+}
