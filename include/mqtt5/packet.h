@@ -189,7 +189,7 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_packet_decode(
 
 /** As mqtt5_packet_decode() for a PUBLISH, the packet that there are most of. The topic is empty
  *  only beside a Topic Alias (else MQTT5_ERR_PROTOCOL; in 3.1.1 MQTT5_ERR_TOPIC_EMPTY). It is
- *  checked last: after MQTT5_ERR_TOPIC_LEVELS, _TOPIC_WILDCARD and _TOPIC_EMPTY
+ *  checked last: after MQTT5_ERR_TOPIC_LEVELS, _TOPIC_WILDCARD and _TOPIC_EMPTY,
  *  every field of @p out is set, so that the caller may acknowledge instead of closing. */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_publish_decode(
     const struct mqtt5_frame *frame, uint8_t version, const struct mqtt5_decode_limits *limits,

@@ -94,7 +94,8 @@ def main():
                 write("fuzz_properties", f"{name.lower()}-{packet}",
                       bytes([packet, len(data)]) + data)
     lines += ['mqtt="\\x00\\x04MQTT"', 'mqisdp="\\x00\\x06MQIsdp"', 'share="$share/"',
-              'length_max="\\xff\\xff\\xff\\x7f"', 'surrogate="\\xed\\xa0\\x80"', 'bom="\\xef\\xbb\\xbf"']
+              'length_max="\\xff\\xff\\xff\\x7f"',
+              'surrogate="\\xed\\xa0\\x80"', 'bom="\\xef\\xbb\\xbf"']
     (FOLDER / "mqtt5.dict").write_text("\n".join(lines) + "\n")
 
     for name, (version, first, body) in PACKETS.items():

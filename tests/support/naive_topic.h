@@ -1,6 +1,6 @@
 /* UTF-8 and topic filters the plain way, for tests to compare with: levels are split into arrays,
- * rules are applied one after the other as section 4.7 tells them. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+ * rules are applied one after the other as section 4.7 tells them.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef TEST_NAIVE_TOPIC_H
 #define TEST_NAIVE_TOPIC_H
 
