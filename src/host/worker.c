@@ -27,15 +27,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH    64   /* connections taken from a listener in one turn */
-#define ACCEPT_PAUSE_MS 100  /* when the system is short of memory for sockets */
-#define LINGER_MS       1000 /* enough for the peer to read what is on its way */
-#define LINGER_DRAIN_MS 200  /* as above, while the broker stops */
-#define LINGERING_MAX   4096 /* sockets; beyond that they are closed at once */
-#define DRAIN_MS        3000
-#define VIEWS_MAX       64        /* views of output in one sendmsg(2) */
-#define DISCARD_SIZE    (1 << 20) /* bytes thrown away by one recv(2) */
-#define TRIM_LEAST      1000      /* connections that must have gone before memory is given back */
+#define ACCEPT_BATCH       64    /* connections taken from a listener in one turn */
+#define ACCEPT_PAUSE_MS    100   /* when the system is short of memory for sockets */
+#define TURNED_AWAY_LOG_MS 10000 /* between two lines that say how many */
+#define LINGER_MS          1000  /* enough for the peer to read what is on its way */
+#define LINGER_DRAIN_MS    200   /* as above, while the broker stops */
+#define LINGERING_MAX      4096  /* sockets; beyond that they are closed at once */
+#define DRAIN_MS           3000
+#define VIEWS_MAX          64        /* views of output in one sendmsg(2) */
+#define DISCARD_SIZE       (1 << 20) /* bytes thrown away by one recv(2) */
+#define TRIM_LEAST         1000 /* connections that must have gone before memory is given back */
 
 /* After a batch of events the sockets are looked at again before output is written, so that under
  * load more messages share a write; a message that came alone is written at once. */
@@ -189,8 +190,10 @@ static void turn_away(struct m5_worker *worker, int listen_fd, int error)
     if (!m5_listener_turn_away(listen_fd, &worker->reserve_fd))
         pause_listeners(worker, error);
     worker->turned_away++;
-    if (!m5_log_begin(&worker->log, M5_LOG_DESCRIPTORS_EXHAUSTED))
+    if (worker->now_ms < worker->turned_away_log_ms ||
+        !m5_log_begin(&worker->log, M5_LOG_DESCRIPTORS_EXHAUSTED))
         return;
+    worker->turned_away_log_ms = worker->now_ms + TURNED_AWAY_LOG_MS;
     m5_log_number(&worker->log, "turned_away", worker->turned_away);
     m5_log_number(&worker->log, "connections", worker->open_count);
     m5_log_text(&worker->log, "hint", m5_bytes_of("raise the limit of open files (ulimit -n)"));

@@ -58,9 +58,10 @@ struct m5_worker {
     struct m5_watch *listeners;
     size_t listeners_size; /* bytes */
     size_t listener_count;
-    uint64_t accept_again_ms; /* 0, or when paused listeners go on */
-    int reserve_fd;           /* to turn connections away with when descriptors run out */
-    uint64_t turned_away;     /* so far */
+    uint64_t accept_again_ms;    /* 0, or when paused listeners go on */
+    int reserve_fd;              /* to turn connections away with when descriptors run out */
+    uint64_t turned_away;        /* so far */
+    uint64_t turned_away_log_ms; /* when that may be said again */
 
     struct m5_pool sockets;
     struct m5_list open;

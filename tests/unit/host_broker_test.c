@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <mqtt5/broker.h>
 
+#include "host/log.h"
 #include "support/hex.h"
 #include "support/test_allocator.h"
 #include "support/unit.h"
@@ -31,15 +32,17 @@ struct fixture {
     enum mqtt5_error result;
     pthread_mutex_t mutex;
     pthread_cond_t changed;
-    char events[4096]; /* names in order, a blank after each */
+    char events[4096];               /* names in order, a blank after each */
+    char connected[M5_LOG_LINE_MAX]; /* the last line of a client that connected */
 };
 
 static void note_event(void *ctx, enum mqtt5_log_level level, const char *event, const char *line)
 {
     struct fixture *fixture = (struct fixture *)ctx;
     (void)level;
-    (void)line;
     pthread_mutex_lock(&fixture->mutex);
+    if (strcmp(event, "client.connected") == 0)
+        snprintf(fixture->connected, sizeof fixture->connected, "%s", line);
     const size_t used = strlen(fixture->events);
     snprintf(fixture->events + used, sizeof fixture->events - used, "%s ", event);
     pthread_cond_broadcast(&fixture->changed);
@@ -290,6 +293,23 @@ static void what_was_published_before_the_link_broke_counts(void **state)
     stop(&fixture);
 }
 
+static void a_client_cannot_forge_a_log_line(void **state)
+{
+    (void)state;
+    struct fixture fixture;
+    init(&fixture, "127.0.0.1", 1);
+    start(&fixture);
+    const int fd = client(&fixture, "10 [0004'MQTT' 05 00 003c 00 0006 'a' 22 'b=' c285]");
+    await_event(&fixture, "client.connected");
+    hang_up(fd);
+    stop(&fixture);
+    const char *event = strstr(fixture.connected, " info client.connected ");
+    assert_non_null(event);
+    assert_non_null(strstr(event, " client=\"a\\\"b=\\u0085\" peer=127.0.0.1:"));
+    assert_non_null(strstr(event, " version=5 clean_start=false session_present=false "
+                                  "keep_alive_s=60"));
+}
+
 static void stopping_tells_the_clients(void **state)
 {
     (void)state;
@@ -418,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_message_of_a_megabyte_passes),
         cmocka_unit_test(the_reason_arrives_though_input_is_unread),
         cmocka_unit_test(what_was_published_before_the_link_broke_counts),
+        cmocka_unit_test(a_client_cannot_forge_a_log_line),
         cmocka_unit_test(stopping_tells_the_clients),
         cmocka_unit_test(both_families_share_a_port),
         cmocka_unit_test(a_broker_that_is_never_run_can_be_freed),
