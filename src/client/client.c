@@ -228,6 +228,11 @@ bool m5_client_wants_close(const struct m5_client *client)
            (client->drop_output || m5_client_buffer_size(&client->out) == 0);
 }
 
+bool m5_client_drops_output(const struct m5_client *client)
+{
+    return client->state == MQTT5_CLIENT_CLOSING && client->drop_output;
+}
+
 /* ---- time ---- */
 
 static uint64_t earlier(uint64_t a, uint64_t b)

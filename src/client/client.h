@@ -62,6 +62,9 @@ uint64_t m5_client_deadline_ms(const struct m5_client *client);
 /* Everything has been sent and the connection is over: close the transport. */
 bool m5_client_wants_close(const struct m5_client *client);
 
+/* Tells whether the connection ends at once, with no last words of ours. */
+bool m5_client_drops_output(const struct m5_client *client);
+
 /* ---- bytes ---- */
 
 /* False while nothing should be read: the output is long, or the connection is over. */

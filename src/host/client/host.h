@@ -59,6 +59,7 @@ struct mqtt5_client {
     bool free_asked; /* by a callback */
 
     struct m5_link link;
+    uint64_t linger_deadline_ms;     /* while lingering */
     struct m5_client_op *connecting; /* the operation that mqtt5_client_connect() waits for */
     struct m5_list handlers;
     uint64_t handler_count_ever;

@@ -10,7 +10,8 @@ enum m5_link_state {
     M5_LINK_DOWN,
     M5_LINK_RESOLVE,    /* the name has to be looked up: m5_link_resolve(), m5_link_start() */
     M5_LINK_CONNECTING, /* wait for writable, then m5_link_continue() */
-    M5_LINK_UP
+    M5_LINK_UP,
+    M5_LINK_LINGERING /* all is sent; the server is to close */
 };
 
 struct m5_link {

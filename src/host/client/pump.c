@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SENDS_PER_TURN 16 /* then the input gets its turn again */
+#define SENDS_PER_TURN 16   /* then the input gets its turn again */
+#define LINGER_MS      1000 /* for the server to close after our DISCONNECT */
 
 uint64_t m5_client_host_clock_ms(void)
 {
@@ -137,12 +138,36 @@ static void transmit(struct mqtt5_client *client)
     }
 }
 
-/* Closes when the engine is done, or gave up while there was no connection yet. */
+/* Bytes nobody wants: only the end of the stream is waited for. */
+static void discard_input(struct mqtt5_client *client)
+{
+    uint8_t bytes[4096];
+    ssize_t size;
+    int reads = 0; /* bounded: the deadline has to be looked at now and then */
+    do
+        size = recv(client->link.fd, bytes, sizeof bytes, 0);
+    while (size > 0 && ++reads < SENDS_PER_TURN);
+    const bool later = size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
+    if (!later || m5_client_host_clock_ms() >= client->linger_deadline_ms)
+        m5_client_host_drop_link(client);
+}
+
+/* Closes when the engine is done, or gave up while there was no connection yet. After a DISCONNECT
+ * of ours the server closes first, if it does so in time: closing a socket that holds unread bytes
+ * would reset the connection, and what we have said last could be lost. */
 static void close_if_over(struct mqtt5_client *client)
 {
-    const bool closing = m5_client_state(client->engine) == MQTT5_CLIENT_CLOSING;
-    if (closing && (client->link.state != M5_LINK_UP || m5_client_wants_close(client->engine)))
+    if (m5_client_state(client->engine) != MQTT5_CLIENT_CLOSING)
+        return;
+    if (client->link.state == M5_LINK_LINGERING) {
+        discard_input(client);
+    } else if (client->link.state != M5_LINK_UP || m5_client_drops_output(client->engine)) {
         m5_client_host_drop_link(client);
+    } else if (m5_client_wants_close(client->engine)) {
+        shutdown(client->link.fd, SHUT_WR);
+        client->link.state = M5_LINK_LINGERING;
+        client->linger_deadline_ms = m5_client_host_clock_ms() + LINGER_MS;
+    }
 }
 
 /* ---- turns ---- */
@@ -177,6 +202,8 @@ static int wait_ms(const struct mqtt5_client *client, uint32_t timeout_ms)
     uint64_t deadline = m5_client_deadline_ms(client->engine);
     if (client->link.state == M5_LINK_CONNECTING && client->link.attempt_deadline_ms < deadline)
         deadline = client->link.attempt_deadline_ms;
+    if (client->link.state == M5_LINK_LINGERING)
+        deadline = client->linger_deadline_ms;
     uint64_t wait = deadline > now ? deadline - now : 0;
     if (timeout_ms < wait)
         wait = timeout_ms;
@@ -191,6 +218,8 @@ void m5_client_host_sleep(struct mqtt5_client *client, uint32_t timeout_ms)
                                     {.fd = client->link.fd}};
     if (client->link.state == M5_LINK_CONNECTING)
         descriptors[1].events = POLLOUT;
+    else if (client->link.state == M5_LINK_LINGERING)
+        descriptors[1].events = POLLIN;
     else if (client->link.state == M5_LINK_UP)
         descriptors[1].events = (short)((m5_client_wants_read(client->engine) ? POLLIN : 0) |
                                         (m5_client_output(client->engine).len > 0 ? POLLOUT : 0));
