@@ -267,6 +267,14 @@ static bool is_over(const struct pub *pub)
     return pub->disconnected || cli_signals_caught();
 }
 
+static bool is_over_now(struct pub *pub)
+{
+    pthread_mutex_lock(&pub->lock);
+    const bool over = is_over(pub);
+    pthread_mutex_unlock(&pub->lock);
+    return over;
+}
+
 /* Waits until fewer than @p count messages are not complete. False when it is over before. */
 static bool wait_pending_below(struct pub *pub, uint64_t count)
 {
@@ -285,9 +293,8 @@ static bool pause_ms(struct pub *pub, uint64_t duration_ms)
     pthread_mutex_lock(&pub->lock);
     while (now_ms() < end && !is_over(pub))
         wait_change(pub, end);
-    const bool over = is_over(pub);
     pthread_mutex_unlock(&pub->lock);
-    return !over;
+    return !is_over_now(pub);
 }
 
 /* ---- the message ---- */
@@ -412,10 +419,7 @@ static int publish_repeatedly(struct pub *pub, struct mqtt5_bytes payload)
         if (i > 0 && options->interval_ms > 0 && !pause_ms(pub, options->interval_ms))
             break;
         code = publish(pub, payload);
-        pthread_mutex_lock(&pub->lock);
-        const bool over = is_over(pub);
-        pthread_mutex_unlock(&pub->lock);
-        if (code != CLI_OK || over)
+        if (code != CLI_OK || is_over_now(pub))
             break;
     }
     return code;
@@ -427,8 +431,7 @@ static int publish_lines(struct pub *pub)
     size_t capacity = 0;
     ssize_t size;
     int code = CLI_OK;
-    while (code == CLI_OK && !cli_signals_caught() && !pub->disconnected &&
-           (size = getline(&line, &capacity, stdin)) >= 0) {
+    while (code == CLI_OK && !is_over_now(pub) && (size = getline(&line, &capacity, stdin)) >= 0) {
         if (size > 0 && line[size - 1] == '\n')
             size--;
         code = publish_repeatedly(
@@ -556,8 +559,7 @@ static int connect_and_work(struct pub *pub, const struct cli_content *content)
     mqtt5_client_config_init(&config);
     config.on_change = on_change;
     config.ctx = pub;
-    pub->client = cli_connect(pub->call, &pub->options->connection, &config);
-    if (pub->client == NULL)
+    if (!cli_connect(pub->call, &pub->options->connection, &config, &pub->client))
         return CLI_FAILED;
     const int code = work(pub, content);
     /* Should this take too long, the server sees the connection end all the same. */

@@ -96,9 +96,10 @@ struct sub {
     bool connected;
 };
 
-static bool is_done(const struct sub *sub)
+/* Whether the user has had what was asked for. */
+static bool has_enough(const struct sub *sub)
 {
-    return sub->output_closed || !sub->connected || cli_signals_caught() ||
+    return sub->output_closed || cli_signals_caught() ||
            (sub->options->count > 0 && sub->received >= sub->options->count);
 }
 
@@ -114,7 +115,7 @@ static void on_message(void *ctx, const struct mqtt5_message *message)
     if (!cli_print_flush(stdout))
         sub->output_closed = true;
     /* Now, not later: what came along in the same bytes is then neither acknowledged nor lost. */
-    if (is_done(sub))
+    if (has_enough(sub))
         (void)!mqtt5_client_disconnect_async(sub->client, NULL);
 }
 
@@ -157,7 +158,19 @@ static void fill_requests(const struct sub_options *options,
     }
 }
 
-static int subscribe(struct sub *sub, struct mqtt5_client *client)
+/* Says what became of the SUBSCRIBE. */
+static int judge(const struct sub *sub, enum mqtt5_error error, const uint8_t *reasons)
+{
+    if (error == MQTT5_OK || error == MQTT5_ERR_REFUSED)
+        return report_grants(sub, reasons);
+    if (has_enough(sub))
+        return CLI_OK; /* a session that goes on brought it before the SUBACK */
+    if (!sub->connected)
+        return cli_connection_lost(sub->call, sub->client);
+    return cli_failed(sub->call, "cannot subscribe: %s", mqtt5_error_text(error));
+}
+
+static int subscribe(struct sub *sub)
 {
     const size_t count = sub->options->topics.count;
     struct mqtt5_subscription_request *items = calloc(count, sizeof *items);
@@ -172,14 +185,10 @@ static int subscribe(struct sub *sub, struct mqtt5_client *client)
             MQTT5_SET(&request.properties, SUBSCRIPTION_IDENTIFIER);
             request.properties.subscription_identifier = (uint32_t)sub->options->identifier;
         }
-        const enum mqtt5_error error =
-            mqtt5_client_subscribe(client, &request, NULL, NULL, SUBSCRIBE_WAIT_MS, reasons);
-        if (error == MQTT5_OK || error == MQTT5_ERR_REFUSED)
-            code = report_grants(sub, reasons);
-        else if (!sub->connected)
-            code = cli_connection_lost(sub->call, client);
-        else
-            cli_error(sub->call, "cannot subscribe: %s", mqtt5_error_text(error));
+        code = judge(
+            sub,
+            mqtt5_client_subscribe(sub->client, &request, NULL, NULL, SUBSCRIBE_WAIT_MS, reasons),
+            reasons);
     }
     free(items);
     free(reasons);
@@ -188,17 +197,15 @@ static int subscribe(struct sub *sub, struct mqtt5_client *client)
 
 /* ---- the command ---- */
 
-static int receive(struct sub *sub, struct mqtt5_client *client)
+static int receive(struct sub *sub)
 {
-    int code = subscribe(sub, client);
-    while (code == CLI_OK && !is_done(sub)) {
-        if (mqtt5_client_process(client, PROCESS_WAIT_MS) != MQTT5_OK)
+    int code = has_enough(sub) ? CLI_OK : subscribe(sub);
+    while (code == CLI_OK && sub->connected && !has_enough(sub)) {
+        if (mqtt5_client_process(sub->client, PROCESS_WAIT_MS) != MQTT5_OK)
             return cli_failed(sub->call, "the client cannot go on");
     }
-    const bool wanted = sub->output_closed || cli_signals_caught() ||
-                        (sub->options->count > 0 && sub->received >= sub->options->count);
-    if (code == CLI_OK && !sub->connected && !wanted)
-        code = cli_connection_lost(sub->call, client);
+    if (code == CLI_OK && !has_enough(sub))
+        code = cli_connection_lost(sub->call, sub->client);
     return code;
 }
 
@@ -229,16 +236,14 @@ static int run(const struct cli_call *call)
     config.on_message = on_message;
     config.on_change = on_change;
     config.ctx = &sub;
-    struct mqtt5_client *client = cli_connect(call, &options->connection, &config);
-    if (client == NULL)
+    if (!cli_connect(call, &options->connection, &config, &sub.client))
         return CLI_FAILED;
-    sub.client = client;
-    code = receive(&sub, client);
+    code = receive(&sub);
     if (sub.connected) /* should it take too long, the server sees the connection end all the same
                         */
-        (void)!mqtt5_client_disconnect(client, NULL, CLI_DISCONNECT_WAIT_MS);
+        (void)!mqtt5_client_disconnect(sub.client, NULL, CLI_DISCONNECT_WAIT_MS);
     cli_signals_catch(NULL);
-    mqtt5_client_free(client);
+    mqtt5_client_free(sub.client);
     return code;
 }
 

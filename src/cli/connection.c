@@ -224,22 +224,23 @@ static void explain_failure(const struct cli_call *call, struct mqtt5_client *cl
                   why[0] != 0 ? why : mqtt5_error_text(error));
 }
 
-struct mqtt5_client *cli_connect(const struct cli_call *call, const struct cli_connection *options,
-                                 struct mqtt5_client_config *config)
+bool cli_connect(const struct cli_call *call, const struct cli_connection *options,
+                 struct mqtt5_client_config *config, struct mqtt5_client **client)
 {
     char url[1024];
-    struct mqtt5_client *client = make_client(call, options, config);
-    if (client == NULL)
-        return NULL;
+    *client = make_client(call, options, config);
+    if (*client == NULL)
+        return false;
     make_url(call, options, url, sizeof url);
-    const enum mqtt5_error error = mqtt5_client_connect(client, url, MQTT5_FOREVER);
+    const enum mqtt5_error error = mqtt5_client_connect(*client, url, MQTT5_FOREVER);
     if (error == MQTT5_OK) {
-        cli_signals_catch(client); /* before, a signal just ends the process */
-        return client;
+        cli_signals_catch(*client); /* before, a signal just ends the process */
+        return true;
     }
-    explain_failure(call, client, url, error);
-    mqtt5_client_free(client);
-    return NULL;
+    explain_failure(call, *client, url, error);
+    mqtt5_client_free(*client);
+    *client = NULL;
+    return false;
 }
 
 int cli_connection_lost(const struct cli_call *call, struct mqtt5_client *client)

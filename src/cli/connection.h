@@ -28,9 +28,10 @@ int cli_connection_check(const struct cli_call *call, const struct cli_connectio
 #define CLI_DISCONNECT_WAIT_MS 5000 /* for the last bytes to go out */
 
 /* Makes a client by @p options and connects it. The callbacks and own_thread of @p config count,
- * the rest is set here. NULL after an error, which is printed. */
-struct mqtt5_client *cli_connect(const struct cli_call *call, const struct cli_connection *options,
-                                 struct mqtt5_client_config *config);
+ * the rest is set here; *client is set before anything can be called back. False after an error,
+ * which is printed; then there is no client. */
+bool cli_connect(const struct cli_call *call, const struct cli_connection *options,
+                 struct mqtt5_client_config *config, struct mqtt5_client **client);
 
 /* Prints "connection lost: ..." with what the client knows; gives CLI_FAILED. */
 int cli_connection_lost(const struct cli_call *call, struct mqtt5_client *client);
