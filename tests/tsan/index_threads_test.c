@@ -19,7 +19,7 @@ enum {
     SHARDS = 4,
     FILTERS = 240,
     FILTER_MAX = 32,
-    TURNS = 3000,
+    TURNS = 1500,
     RING_SLOTS = 64,
 };
 
@@ -212,7 +212,7 @@ static void shards_match_while_others_pin_and_unpin(void **state)
 
 /* ---- the table while it grows ---- */
 
-enum { GROWING = 30000 };
+enum { GROWING = 20000 };
 
 struct growth {
     struct m5_index *index;
@@ -282,7 +282,7 @@ static void what_is_pinned_is_found_while_the_tables_grow(void **state)
 
 /* ---- retained ---- */
 
-enum { TOPICS = 600, SETS = 6000 };
+enum { TOPICS = 600, SETS = 3000 };
 
 struct publisher {
     struct m5_retained_store *store;

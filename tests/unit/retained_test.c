@@ -245,6 +245,78 @@ static void hostile_depth_costs_no_stack(void **state)
     tear_down(&f);
 }
 
+/* ---- changes while a collection rests ---- */
+
+/* An allocator that clears all topics but the last when the collection asks for a longer list,
+ * which is when it rests on a branch. */
+struct meddler {
+    struct mqtt5_allocator table;
+    struct fixture *f;
+    unsigned topics;
+    bool is_armed;
+};
+
+static void numbered_topic(char *out, size_t size, unsigned i)
+{
+    snprintf(out, size, "r/%u/t", i);
+}
+
+static void *meddle(void *ctx, size_t size)
+{
+    struct meddler *meddler = ctx;
+    void *memory = meddler->f->memory.table.alloc(&meddler->f->memory, size);
+    if (!meddler->is_armed || size % sizeof(struct m5_retained *) != 0 || size < 512)
+        return memory;
+    meddler->is_armed = false;
+    for (unsigned i = 0; i + 1 < meddler->topics; i++) {
+        char topic[32];
+        numbered_topic(topic, sizeof topic, i);
+        assert_int_equal(set(meddler->f, topic, ""), MQTT5_OK);
+    }
+    return memory;
+}
+
+static void meddle_free(void *ctx, void *memory, size_t size)
+{
+    struct meddler *meddler = ctx;
+    meddler->f->memory.table.free(&meddler->f->memory, memory, size);
+}
+
+static void what_a_collection_rests_on_may_be_cleared(void **state)
+{
+    (void)state;
+    enum { COUNT = 400 };
+    static const struct m5_retained_limits no_limits;
+    struct fixture f;
+    test_allocator_init(&f.memory);
+    struct meddler meddler = {.f = &f, .topics = COUNT};
+    meddler.table = (struct mqtt5_allocator){&meddler, meddle, meddle_free};
+    f.store = m5_retained_new(&meddler.table, &key, &no_limits);
+    set(&f, "a", "x");
+    const size_t before = f.memory.blocks;
+    for (unsigned i = COUNT; i-- > 0;) { /* a walk begins with what came last: r/0/t */
+        char topic[32];
+        numbered_topic(topic, sizeof topic, i);
+        assert_int_equal(set(&f, topic, "x"), MQTT5_OK);
+    }
+    meddler.is_armed = true;
+    struct m5_retained_list list = {0};
+    assert_int_equal(m5_retained_collect(f.store, m5_bytes_of("r/+/t"), 0, &list), MQTT5_OK);
+    assert_false(meddler.is_armed);
+    /* What it had taken is its own; of the rest, only the last topic was there still. */
+    assert_int_equal(list.count, 32 + 1);
+    assert_false(list.items[list.count - 1]->superseded);
+    for (uint32_t i = 0; i + 1 < list.count; i++)
+        assert_true(list.items[i]->superseded);
+    m5_retained_list_fini(f.store, &list, 0);
+    char topic[32];
+    numbered_topic(topic, sizeof topic, COUNT - 1);
+    assert_int_equal(set(&f, topic, ""), MQTT5_OK);
+    /* No branch is left behind by the visit; the tables may keep an array they move from. */
+    assert_true(f.memory.blocks <= before + 2);
+    tear_down(&f);
+}
+
 /* ---- limits ---- */
 
 static void the_number_of_messages_is_limited(void **state)
@@ -559,6 +631,7 @@ int main(void)
         cmocka_unit_test(a_collection_appends_and_releases_from_where_it_is_told),
         cmocka_unit_test(a_large_collection_is_whole),
         cmocka_unit_test(hostile_depth_costs_no_stack),
+        cmocka_unit_test(what_a_collection_rests_on_may_be_cleared),
         cmocka_unit_test(the_number_of_messages_is_limited),
         cmocka_unit_test(the_bytes_are_limited_and_a_refused_message_changes_nothing),
         cmocka_unit_test(the_payload_is_limited),

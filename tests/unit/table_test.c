@@ -204,6 +204,61 @@ static void a_table_that_could_not_shrink_still_takes_new_entries(void **state)
     tear_down(&f);
 }
 
+/* ---- a reader overtaken by a move ---- */
+
+struct overtaken {
+    struct fixture *f;
+    struct entry *wanted;
+    unsigned next; /* entry to add */
+};
+
+static void free_array(void *ctx, unsigned kind, struct m5_reclaim_item *item)
+{
+    (void)kind;
+    struct fixture *f = ctx;
+    m5_table_free_retired(&f->memory.table, item);
+}
+
+/* Called while a reader looks at a slot: meanwhile the writer moves all that is left. */
+static bool same_after_the_move(const void *value, const void *key)
+{
+    struct overtaken *o = (struct overtaken *)(uintptr_t)key;
+    while (array_of(o->f)->previous != NULL)
+        add(o->f, &entries[o->next++]);
+    return value == o->wanted;
+}
+
+/* The reader has passed the place in the new array to which its entry is then moved. */
+static void an_entry_that_moves_behind_a_reader_is_found_where_it_was(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up(&f);
+    struct m5_reclaim reclaim;
+    assert_true(m5_reclaim_init(&reclaim, &f.memory.table, 1, free_array, &f));
+    f.table.reclaim = &reclaim;
+    struct m5_rng rng;
+    m5_rng_init(&rng, 1);
+    for (unsigned i = 0; i < ENTRIES; i++)
+        entries[i] = (struct entry){.hash = m5_rng_next(&rng) >> 1};
+    struct entry *wanted = &entries[0], *mark = &entries[1], *decoy = &entries[2];
+    wanted->hash = mark->hash = decoy->hash = UINT64_C(0xE0000000) << 32;
+    add(&f, wanted);
+    unsigned next = 3;
+    while (array_of(&f)->capacity < 1024)
+        add(&f, &entries[next++]);
+    add(&f, mark);
+    add(&f, decoy);
+    drop(&f, mark);
+    assert_non_null(array_of(&f)->previous);
+    struct overtaken o = {.f = &f, .wanted = wanted, .next = next};
+    assert_ptr_equal(m5_table_find(&f.table, wanted->hash, same_after_the_move, &o), wanted);
+    assert_null(array_of(&f)->previous);
+    assert_true(is_found(&f, wanted));
+    m5_reclaim_fini(&reclaim);
+    tear_down(&f);
+}
+
 static void without_memory_nothing_changes(void **state)
 {
     (void)state;
@@ -230,6 +285,7 @@ int main(void)
         cmocka_unit_test(coming_and_going_rebuilds_rarely),
         cmocka_unit_test(an_insertion_moves_a_bounded_number_of_slots),
         cmocka_unit_test(a_table_that_could_not_shrink_still_takes_new_entries),
+        cmocka_unit_test(an_entry_that_moves_behind_a_reader_is_found_where_it_was),
         cmocka_unit_test(without_memory_nothing_changes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
