@@ -39,18 +39,27 @@ static void print_command(const struct sim_options *options, FILE *out)
     fprintf(out, " --verbose\n");
 }
 
+/* A sanitizer that ends the process calls this, where there is one. */
+void __sanitizer_set_death_callback(void (*callback)(void)) __attribute__((weak));
+
 /* Not safe in a handler by the book; the process ends either way, and the trace is what counts. */
-static void on_trap(int signal_number)
+static void on_death(void)
 {
     struct sim_world *world = current_world;
+    if (world == NULL)
+        return;
+    current_world = NULL;
+    sim_trace_print(world, stdout);
+    printf("seed %" PRIu64 " CRASHED at %" PRIu64 " ms\n", world->options.seed, world->now_ms);
+    print_command(&world->options, stdout);
+    printf("0 passed, 1 failed\n");
+    fflush(stdout);
+}
+
+static void on_trap(int signal_number)
+{
     signal(signal_number, SIG_DFL);
-    if (world != NULL) {
-        fprintf(stdout, "\nseed %" PRIu64 " CRASHED with signal %d\n", world->options.seed,
-                signal_number);
-        sim_trace_print(world, stdout);
-        print_command(&world->options, stdout);
-        fflush(stdout);
-    }
+    on_death();
     raise(signal_number);
 }
 
@@ -212,7 +221,10 @@ int main(int argc, char **argv)
     }
     signal(SIGILL, on_trap);
     signal(SIGTRAP, on_trap);
-    signal(SIGSEGV, on_trap);
     signal(SIGABRT, on_trap);
+    if (__sanitizer_set_death_callback != NULL)
+        __sanitizer_set_death_callback(on_death);
+    else
+        signal(SIGSEGV, on_trap);
     return arguments.lies ? run_lies(&arguments) : run_seeds(&arguments);
 }

@@ -115,7 +115,7 @@ void sim_link_break(struct sim_world *world, struct sim_link *link, uint64_t ser
 static void pass_mark(struct sim_world *world, struct sim_link *link, const struct sim_mark *mark)
 {
     link->last_packet_ms = world->now_ms;
-    world->packets_fed += mark->type != SIM_MARK_GARBAGE;
+    world->packets_fed++;
     switch (mark->type) {
     case SIM_MARK_PACKET: break;
     case SIM_MARK_CONNECT: link->connect_fed = true; break;
@@ -239,9 +239,8 @@ static bool is_lost(const struct sim_world *world, struct sim_link *link)
 
 /* ---- writing ---- */
 
-/* The CONNACK is looked at as soon as the engine has written it, sent or not. */
-static void look_for_connack(struct sim_world *world, struct sim_link *link,
-                             const struct mqtt5_bytes *views, size_t count)
+static void read_connack(struct sim_world *world, struct sim_link *link,
+                         const struct mqtt5_bytes *views, size_t count)
 {
     uint8_t start[1024];
     size_t size = 0;
@@ -265,10 +264,23 @@ static void look_for_connack(struct sim_world *world, struct sim_link *link,
     link->keep_alive_s = link->terms.keep_alive_s;
     if (MQTT5_HAS(&connack->properties, SERVER_KEEP_ALIVE))
         link->keep_alive_s = (uint16_t)connack->properties.server_keep_alive_s;
+    else if (link->client->version < MQTT5_VERSION_5 && world->config.server_keep_alive_s != 0)
+        link->keep_alive_s = world->config.server_keep_alive_s; /* 3.1.1 cannot be told */
     bool present = connack->session_present;
     if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
         present = !present;
     sim_session_connack(world, link, connack->reason_code, present);
+}
+
+/* The CONNACK is looked at as soon as the engine has written it, sent or not, and before what it
+ * does to other connections shows. */
+static void look_for_connack(struct sim_world *world, struct sim_link *link)
+{
+    struct mqtt5_bytes views[VIEWS];
+    if (link->conn == NULL || link->connack_seen || m5_conn_want(link->conn) != M5_WANT_FLUSH)
+        return;
+    size_t count = m5_conn_output(link->conn, views, VIEWS);
+    read_connack(world, link, views, count);
 }
 
 /* Writes what the network takes; true when all is written. */
@@ -304,8 +316,6 @@ static void flush(struct sim_world *world, struct sim_link *link)
             sim_fail(world, "a connection wants to write, but has nothing to write");
             break;
         }
-        if (!link->connack_seen)
-            look_for_connack(world, link, views, count);
         link->blocked = !write_views(world, link, views, count);
     }
     world->packets_taken += link->out.packets - packets;
@@ -324,11 +334,29 @@ static bool may_be_closed(const struct sim_world *world, const struct sim_link *
            world->now_ms >= link->last_packet_ms + (uint64_t)link->keep_alive_s * 1500;
 }
 
+static void complain_of_close(struct sim_world *world, const struct sim_link *link)
+{
+    struct m5_stats stats;
+    char counted[400] = "";
+    size_t at = 0;
+    m5_engine_stats(world->engine, &stats);
+#define X(name)                                                                      \
+    if (stats.name != 0 && at < sizeof counted &&                                    \
+        (strncmp(#name, "limit", 5) == 0 || strncmp(#name, "errors", 6) == 0))       \
+        at += (size_t)snprintf(counted + at, sizeof counted - at, " %s %llu", #name, \
+                               (unsigned long long)stats.name);
+    M5_STATS_TABLE(X)
+#undef X
+    sim_fail(world,
+             "the broker closed a connection (link %u of %s, version %u) that did nothing "
+             "wrong; counted are:%s",
+             (unsigned)link->number, link->client->id, link->client->version, counted);
+}
+
 static void close_link(struct sim_world *world, struct sim_link *link)
 {
     if (!may_be_closed(world, link) || sim_lie(world, SIM_BREAK_CLOSE))
-        sim_fail(world, "the broker closed a connection (link %u of %s) that did nothing wrong",
-                 (unsigned)link->number, link->client->id);
+        complain_of_close(world, link);
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;
@@ -388,16 +416,29 @@ static void input_of(struct sim_world *world, struct sim_link *link, struct m5_s
         return;
     }
     read_link(world, link);
-    if (link->blocked)
-        serve(world, link);
+}
+
+static void output_of(struct sim_world *world, uint32_t index)
+{
+    for (uint32_t i = 0; i < world->links.count; i++)
+        if (world->links.items[i]->shard == index)
+            look_for_connack(world, world->links.items[i]);
+    for (uint32_t i = 0; i < world->links.count && !world->failed; i++) {
+        struct sim_link *link = world->links.items[i];
+        if (link->shard == index && link->conn != NULL && link->blocked)
+            serve(world, link);
+    }
 }
 
 static void after_turn(struct sim_world *world, uint32_t index, struct m5_shard *shard)
 {
     struct m5_event event;
-    while (m5_shard_next_event(shard, &event))
+    while (m5_shard_next_event(shard, &event)) {
+        sim_log(world, "event %llu of shard %llu: reason %llu, error %llu", event.type, index,
+                event.reason_code, event.error);
         if (event.type > M5_EVENT_LIMIT)
             sim_fail(world, "an event has the unknown type %d", (int)event.type);
+    }
     for (uint32_t i = 0; i < world->links.count; i++)
         if (world->links.items[i]->shard == index)
             sim_session_keep_alive(world, world->links.items[i]);
@@ -419,6 +460,7 @@ static void turn(struct sim_world *world, uint32_t index)
             input_of(world, link, shard);
     }
     m5_shard_end(shard);
+    output_of(world, index);
     struct m5_conn *conn;
     while ((conn = m5_shard_next_dirty(shard)) != NULL && !world->failed)
         serve(world, m5_conn_host(conn));
