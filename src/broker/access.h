@@ -34,7 +34,8 @@ struct m5_access {
     enum m5_access_answer (*connect)(void *ctx, const struct m5_principal *who,
                                      struct mqtt5_bytes password, enum mqtt5_reason_code *reason);
 
-    /* May it publish to @p topic? Asked for live messages and for wills, at CONNECT and when due. */
+    /* May it publish to @p topic? Asked for live messages, and for wills at CONNECT and when
+     * they are due. */
     enum m5_access_answer (*publish)(void *ctx, const struct m5_principal *who,
                                      struct mqtt5_bytes topic, uint8_t qos, bool retain);
 

@@ -6,7 +6,7 @@
 
 /* A packet larger than this is read into a buffer of its own instead of the shard's. */
 #define LARGE_PACKET            (M5_READ_BUFFER / 2)
-#define LINGER_MS               5000u /* a peer that does not read gets this long for its last packets */
+#define LINGER_MS               5000u /* for the last packets to a peer that does not read */
 #define CONNECTIONS_REFUSED_MAX 256u /* beyond connections_max, to be told so by CONNACK */
 
 /* ---- life ---- */
@@ -329,7 +329,7 @@ void m5_conn_fail(struct m5_conn *conn, enum mqtt5_error error)
         return;
     conn->error = error;
     count_error(conn->shard, error);
-    m5_conn_close(conn, mqtt5_error_reason(error), mqtt5_error_text(error));
+    m5_conn_close(conn, (uint8_t)mqtt5_error_reason(error), mqtt5_error_text(error));
 }
 
 void m5_conn_alarm(struct m5_conn *conn)

@@ -58,7 +58,7 @@ static void refuse_undecoded(struct m5_conn *conn, enum mqtt5_error error, uint8
         m5_conn_close(conn, MQTT5_REASON_SUCCESS, NULL);
         return;
     }
-    refuse(conn, dialect(version, error), mqtt5_error_reason(error), error);
+    refuse(conn, dialect(version, error), (uint8_t)mqtt5_error_reason(error), error);
 }
 
 /* ---- checks ---- */
@@ -221,7 +221,8 @@ static struct m5_session *session_for(struct m5_shard *shard, const struct mqtt5
     }
     if (session != NULL && session->conn != NULL)
         take_over(shard, session);
-    if (session != NULL && connect->clean_start) {
+    /* A session that was to end with its connection has ended with it just now. */
+    if (session != NULL && (connect->clean_start || session->expiry_s == 0)) {
         m5_session_end(shard, session);
         session = NULL;
     }

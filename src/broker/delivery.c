@@ -66,9 +66,9 @@ static void forget_message(struct m5_shard *shard, struct m5_delivery *delivery)
 static void complete(struct m5_shard *shard, struct m5_delivery *delivery)
 {
     forget_message(shard, delivery);
-    if (delivery->share.subscription != NULL)
-        m5_share_done(shard, &delivery->share);
-    delivery->share.subscription = NULL;
+    if (delivery->ticket != 0)
+        m5_share_done(shard, delivery->ticket);
+    delivery->ticket = 0;
     delivery->state = M5_DELIVERY_DONE;
 }
 
@@ -297,7 +297,7 @@ bool m5_delivery_offer(struct m5_shard *shard, struct m5_session *session,
         report_full(shard, session);
         return false;
     }
-    struct m5_delivery delivery = {.share = offer->share,
+    struct m5_delivery delivery = {.ticket = offer->ticket,
                                    .state = M5_DELIVERY_WAITING,
                                    .qos = offer->qos,
                                    .retain = offer->retain};
@@ -414,29 +414,28 @@ bool m5_delivery_pubcomp(struct m5_shard *shard, struct m5_session *session, uin
 /* ---- ends ---- */
 
 /* QoS 2 that was sent stays with this client [MQTT-4.8.2-4] [MQTT-4.8.2-5]. */
-static bool may_hand_back(const struct m5_delivery *delivery,
-                          const struct m5_subscription *subscription)
+static bool may_hand_back(const struct m5_delivery *delivery, uint64_t ticket)
 {
-    if (delivery->share.subscription == NULL ||
-        (subscription != NULL && delivery->share.subscription != subscription))
+    if (delivery->ticket == 0 || (ticket != 0 && delivery->ticket != ticket))
         return false;
     return delivery->state == M5_DELIVERY_WAITING && (!delivery->dup || delivery->qos == 1);
 }
 
-void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session,
-                           const struct m5_subscription *subscription)
+void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session, uint64_t ticket)
 {
     for (uint64_t at = session->head; at != session->tail; at++) {
         struct m5_delivery *delivery = m5_delivery_at(session, at);
-        if (!may_hand_back(delivery, subscription))
+        if (!may_hand_back(delivery, ticket))
             continue;
-        struct m5_share_ticket ticket = delivery->share;
+        struct m5_subscription *subscription = m5_shared_find(shard, delivery->ticket);
         struct m5_message *message = m5_message_hold(delivery->message);
         stop_waiting(shard, session, delivery);
         complete(shard, delivery);
         struct m5_message_view view = m5_message_read(message);
-        if (ticket.subscription->serial == ticket.serial)
-            m5_share_return(shard, ticket.subscription, &view);
+        if (subscription != NULL)
+            m5_share_return(shard, subscription, &view);
+        else
+            M5_COUNT(shard, publish_dropped, 1);
         m5_message_release(&shard->messages, message);
     }
     advance_head(shard, session);

@@ -12,7 +12,7 @@ struct m5_offer {
     struct m5_message *message; /* a reference is taken when it is kept */
     const uint32_t *ids;
     uint32_t id_count;
-    struct m5_share_ticket share;
+    uint64_t ticket; /* see struct m5_delivery */
     uint8_t qos; /* 1 or 2 */
     bool retain;
 };
@@ -46,10 +46,9 @@ bool m5_delivery_pubrec(struct m5_shard *shard, struct m5_session *session, uint
 bool m5_delivery_pubcomp(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id);
 
 /* Hands shared deliveries that may still go to somebody else back to their groups: all that wait,
- * and QoS 1 that was sent. QoS 2 that was sent stays [MQTT-4.8.2-4]. @p subscription NULL: of all
- * shared subscriptions. */
-void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session,
-                           const struct m5_subscription *subscription);
+ * and QoS 1 that was sent. QoS 2 that was sent stays [MQTT-4.8.2-4]. @p ticket: of this shared
+ * subscription; 0: of all. */
+void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session, uint64_t ticket);
 
 /* Gives memory back that an idle session does not need. */
 void m5_delivery_trim(struct m5_shard *shard, struct m5_session *session);

@@ -33,6 +33,7 @@ static void init_pools(struct m5_shard *shard)
     m5_message_store_init(&shard->messages, shard->allocator);
     m5_map_init(&shard->sessions, shard->allocator);
     m5_map_init(&shard->subscriptions, shard->allocator);
+    m5_map_init(&shard->shared, shard->allocator);
     m5_run_init(&shard->run, shard->allocator);
     m5_run_init(&shard->mail_run, shard->allocator);
 }
@@ -156,6 +157,7 @@ static void shard_fini(struct m5_engine *engine, struct m5_shard *shard)
     m5_run_fini(&shard->mail_run, shard->allocator);
     m5_map_fini(&shard->sessions);
     m5_map_fini(&shard->subscriptions);
+    m5_map_fini(&shard->shared);
     m5_message_store_fini(&shard->messages);
     m5_chunk_store_fini(&shard->chunks);
     m5_pool_fini(&shard->subscription_pool);
@@ -206,8 +208,7 @@ static void upkeep(struct m5_shard *shard)
     m5_run_trim(&shard->mail_run, shard->allocator);
     m5_pool_trim(&shard->conn_pool);
     m5_pool_trim(&shard->session_pool);
-    if (shard->engine->shard_count == 1) /* else other shards may name its records */
-        m5_pool_trim(&shard->subscription_pool);
+    m5_pool_trim(&shard->subscription_pool);
     m5_timer_start(&shard->wheel, &shard->upkeep.timer, shard->now_ms + UPKEEP_MS);
     if (shard->index == 0) {
         uint32_t expired =

@@ -53,7 +53,8 @@ struct m5_engine_env {
 struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
                                 const struct m5_engine_env *env);
 
-/* All shards must be at rest; connections that are left die with it (their sockets are the host's). */
+/* All shards must be at rest; connections that are left die with it, their sockets are the
+ * host's. */
 void m5_engine_free(struct m5_engine *engine);
 
 struct m5_shard *m5_engine_shard(struct m5_engine *engine, uint32_t index);
@@ -158,7 +159,7 @@ enum m5_event_type {
 struct m5_event {
     enum m5_event_type type;
     uint8_t reason_code;
-    uint8_t version;        /* protocol, 0 when unknown */
+    uint8_t version; /* protocol, 0 when unknown */
     bool clean_start, session_present;
     uint16_t keep_alive_s;
     enum mqtt5_error error; /* MQTT5_OK when none */
@@ -173,52 +174,52 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
 /* ---- figures ---- */
 
 /* X(name): what a shard counts since it began, or holds now. */
-#define M5_STATS_TABLE(X)                                                                          \
-    X(bytes_received)                                                                              \
-    X(bytes_sent)                                                                                  \
-    X(packets_received)                                                                            \
-    X(packets_sent)                                                                                \
-    X(publish_received)                                                                            \
-    X(publish_sent)                                                                                \
-    X(publish_bytes_received)                                                                      \
-    X(publish_bytes_sent)                                                                          \
-    X(publish_dropped)                                                                             \
-    X(connections_opened)                                                                          \
-    X(connections)                                                                                 \
-    X(clients_connected)                                                                           \
-    X(clients_connected_max)                                                                       \
-    X(sessions)                                                                                    \
-    X(sessions_expired)                                                                            \
-    X(subscriptions)                                                                               \
-    X(shared_subscriptions)                                                                        \
-    X(messages_queued)                                                                             \
-    X(messages_queued_bytes)                                                                       \
-    X(messages_inflight)                                                                           \
-    X(retained_messages)                                                                           \
-    X(retained_bytes)                                                                              \
-    X(messages_expired)                                                                            \
-    X(memory_used)                                                                                 \
-    X(memory_used_max)                                                                             \
-    X(events_dropped)                                                                              \
-    X(limit_connections)                                                                           \
-    X(limit_sessions)                                                                              \
-    X(limit_client_ids)                                                                            \
-    X(limit_subscriptions)                                                                         \
-    X(limit_topic_levels)                                                                          \
-    X(limit_user_properties)                                                                       \
-    X(limit_packet_size)                                                                           \
-    X(limit_receive_maximum)                                                                       \
-    X(limit_queued)                                                                                \
-    X(limit_output)                                                                                \
-    X(limit_retained)                                                                              \
-    X(limit_memory)                                                                                \
-    X(limit_connect_timeout)                                                                       \
-    X(limit_keep_alive)                                                                            \
-    X(errors_malformed)                                                                            \
-    X(errors_protocol)                                                                             \
-    X(denied_connect)                                                                              \
-    X(denied_publish)                                                                              \
-    X(denied_subscribe)                                                                            \
+#define M5_STATS_TABLE(X)     \
+    X(bytes_received)         \
+    X(bytes_sent)             \
+    X(packets_received)       \
+    X(packets_sent)           \
+    X(publish_received)       \
+    X(publish_sent)           \
+    X(publish_bytes_received) \
+    X(publish_bytes_sent)     \
+    X(publish_dropped)        \
+    X(connections_opened)     \
+    X(connections)            \
+    X(clients_connected)      \
+    X(clients_connected_max)  \
+    X(sessions)               \
+    X(sessions_expired)       \
+    X(subscriptions)          \
+    X(shared_subscriptions)   \
+    X(messages_queued)        \
+    X(messages_queued_bytes)  \
+    X(messages_inflight)      \
+    X(retained_messages)      \
+    X(retained_bytes)         \
+    X(messages_expired)       \
+    X(memory_used)            \
+    X(memory_used_max)        \
+    X(events_dropped)         \
+    X(limit_connections)      \
+    X(limit_sessions)         \
+    X(limit_client_ids)       \
+    X(limit_subscriptions)    \
+    X(limit_topic_levels)     \
+    X(limit_user_properties)  \
+    X(limit_packet_size)      \
+    X(limit_receive_maximum)  \
+    X(limit_queued)           \
+    X(limit_output)           \
+    X(limit_retained)         \
+    X(limit_memory)           \
+    X(limit_connect_timeout)  \
+    X(limit_keep_alive)       \
+    X(errors_malformed)       \
+    X(errors_protocol)        \
+    X(denied_connect)         \
+    X(denied_publish)         \
+    X(denied_subscribe)       \
     X(denied_deliver)
 
 struct m5_stats {
@@ -227,7 +228,7 @@ struct m5_stats {
 #undef X
 };
 
-/* Adds up the figures of all shards; any thread (each figure is exact, the set is not a snapshot). */
+/* Adds up the figures of all shards; any thread. Each figure is exact, the set is no snapshot. */
 void m5_engine_stats(const struct m5_engine *engine, struct m5_stats *out);
 
 /* Checks every invariant of a shard's data (debug, fuzz, simulator); traps when one is broken. */

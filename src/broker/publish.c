@@ -109,7 +109,9 @@ static enum mqtt5_error check(const struct m5_conn *conn, const struct mqtt5_pub
 {
     if (MQTT5_HAS(&publish->properties, SUBSCRIPTION_IDENTIFIER))
         return MQTT5_ERR_PROTOCOL; /* [MQTT-3.3.4-6] */
-    uint32_t window = conn->shard->config->receive_maximum;
+    /* Clients of 3.1.1 cannot know the window: theirs is all there are identifiers for. */
+    uint32_t window =
+        conn->version == MQTT5_VERSION_5 ? conn->shard->config->receive_maximum : UINT16_MAX;
     if (publish->qos > 0 && conn->session->incoming.count >= window &&
         !m5_id_set_has(&conn->session->incoming, publish->packet_id))
         return MQTT5_ERR_RECEIVE_MAXIMUM; /* [MQTT-3.3.4-7] */

@@ -108,7 +108,7 @@ static void leave_groups(struct m5_shard *shard, struct m5_session *session)
         if (subscription->shared != NULL)
             m5_share_leave(shard, subscription);
     }
-    m5_delivery_hand_back(shard, session, NULL);
+    m5_delivery_hand_back(shard, session, 0);
 }
 
 void m5_session_end(struct m5_shard *shard, struct m5_session *session)

@@ -38,19 +38,14 @@ enum m5_delivery_state {
     M5_DELIVERY_DONE      /* leaves when it is the head */
 };
 
-/* A member of a shared subscription that got a message, to hand it back or count it. */
-struct m5_share_ticket {
-    struct m5_subscription *subscription; /* NULL: not a shared delivery */
-    uint64_t serial;                      /* of the subscription */
-};
-
 struct m5_delivery {
     struct m5_message *message; /* NULL once it is not needed any more */
     union {
         uint32_t one;
         uint32_t *many; /* id_count > 1: allocated */
     } ids;
-    struct m5_share_ticket share;
+    uint64_t ticket; /* serial of the shared subscription that it came for, to hand it back or
+                        count it; 0: none */
     uint32_t id_count;
     uint8_t state; /* enum m5_delivery_state */
     uint8_t qos;

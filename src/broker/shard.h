@@ -54,7 +54,8 @@ struct m5_shard {
     uint32_t conn_count;
 
     struct m5_map sessions;      /* by client id */
-    struct m5_map subscriptions; /* by session, node and share name */
+    struct m5_map subscriptions; /* by session, filter and share name */
+    struct m5_map shared;        /* shared subscriptions by serial number */
     uint64_t serial;             /* last one given to a session or subscription */
     uint64_t mark;               /* of the current run, for sessions seen */
 

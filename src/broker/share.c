@@ -6,8 +6,7 @@
 
 /* What travels between a member's shard and the home; the parts follow in this order. */
 struct share_mail {
-    struct m5_subscription *subscription; /* the member's, a name only where it is not local */
-    uint64_t serial;
+    uint64_t serial; /* of the member's subscription */
     uint64_t expires_at_ms;
     uint32_t name_size, filter_size;
     uint32_t topic_size, properties_size, payload_size;
@@ -252,9 +251,7 @@ static struct m5_message_view mail_view(const struct share_mail *mail)
 static bool tell_home(struct m5_shard *shard, const struct m5_subscription *subscription,
                       enum m5_mail_type type, bool flag, const struct m5_message_view *view)
 {
-    struct share_mail mail = {.subscription = (struct m5_subscription *)(uintptr_t)subscription,
-                              .serial = subscription->serial,
-                              .flag = flag};
+    struct share_mail mail = {.serial = subscription->serial, .flag = flag};
     const struct m5_shared *shared = subscription->shared;
     return post(shard, shared->home, type, &mail, shared->name, shared->filter, view);
 }
@@ -297,7 +294,7 @@ static void deliver(struct m5_shard *shard, struct m5_subscription *subscription
     struct m5_offer offer = {.message = message != NULL ? message : own,
                              .ids = &options.id,
                              .id_count = options.id != 0,
-                             .share = {subscription, subscription->serial},
+                             .ticket = subscription->serial,
                              .qos = qos,
                              .retain = retain};
     m5_delivery_offer(shard, session, &offer);
@@ -319,11 +316,13 @@ static void route_one(struct m5_shard *shard, struct m5_share_group *group,
     }
     member->inflight++;
     if (member->shard == shard->index) {
-        deliver(shard, member->subscription, view, message);
+        struct m5_subscription *subscription = m5_shared_find(shard, member->serial);
+        M5_ASSERT(subscription != NULL); /* a local member leaves before it goes */
+        deliver(shard, subscription, view, message);
         return;
     }
     /* Name and filter go along: should the member have gone, the message finds its way back. */
-    struct share_mail mail = {.subscription = member->subscription, .serial = member->serial};
+    struct share_mail mail = {.serial = member->serial};
     struct mqtt5_bytes filter = group->node->filter;
     if (!post(shard, member->shard, M5_MAIL_SHARE_DELIVER, &mail, group->name, filter, view))
         M5_COUNT(shard, publish_dropped, 1);
@@ -361,10 +360,8 @@ enum m5_share_joined m5_share_join(struct m5_shard *shard, struct m5_subscriptio
     if (shared->home != shard->index)
         return tell_home(shard, subscription, M5_MAIL_SHARE_JOIN, true, NULL) ? M5_SHARE_AWAITED
                                                                               : M5_SHARE_FAILED;
-    struct m5_share_member member = {.subscription = subscription,
-                                     .serial = subscription->serial,
-                                     .shard = shard->index,
-                                     .online = true};
+    struct m5_share_member member = {
+        .serial = subscription->serial, .shard = shard->index, .online = true};
     return join_here(shard, &member, shared->name, shared->filter) ? M5_SHARE_JOINED
                                                                    : M5_SHARE_FAILED;
 }
@@ -399,8 +396,8 @@ void m5_share_leave(struct m5_shard *shard, struct m5_subscription *subscription
 /* On the member's shard: its group has others who are online. */
 static void recall(struct m5_shard *shard, struct m5_subscription *subscription)
 {
-    if (subscription->session->conn == NULL)
-        m5_delivery_hand_back(shard, subscription->session, subscription);
+    if (subscription != NULL && subscription->session->conn == NULL)
+        m5_delivery_hand_back(shard, subscription->session, subscription->serial);
 }
 
 static void status_here(struct m5_shard *shard, struct m5_share_group *group,
@@ -411,10 +408,10 @@ static void status_here(struct m5_shard *shard, struct m5_share_group *group,
     member->online = online;
     if (online || candidates(group, true, member) == 0)
         return;
-    struct share_mail mail = {.subscription = member->subscription, .serial = member->serial};
+    struct share_mail mail = {.serial = member->serial};
     struct mqtt5_bytes none = {0};
     if (member->shard == shard->index)
-        recall(shard, member->subscription);
+        recall(shard, m5_shared_find(shard, member->serial));
     else
         post(shard, member->shard, M5_MAIL_SHARE_RECALL, &mail, group->name, none, NULL);
 }
@@ -439,11 +436,12 @@ void m5_share_status(struct m5_shard *shard, struct m5_session *session, bool on
     }
 }
 
-void m5_share_done(struct m5_shard *shard, const struct m5_share_ticket *ticket)
+void m5_share_done(struct m5_shard *shard, uint64_t ticket)
 {
-    const struct m5_subscription *subscription = ticket->subscription;
-    if (subscription->serial != ticket->serial ||
-        shard->config->shared_strategy != MQTT5_SHARED_LEAST_INFLIGHT)
+    if (shard->config->shared_strategy != MQTT5_SHARED_LEAST_INFLIGHT)
+        return;
+    const struct m5_subscription *subscription = m5_shared_find(shard, ticket);
+    if (subscription == NULL)
         return;
     const struct m5_shared *shared = subscription->shared;
     if (shared->home != shard->index) {
@@ -451,7 +449,7 @@ void m5_share_done(struct m5_shard *shard, const struct m5_share_ticket *ticket)
         return;
     }
     struct m5_share_group *group = group_find(shard, shared->filter, shared->name);
-    struct m5_share_member *member = member_find(group, shard->index, ticket->serial);
+    struct m5_share_member *member = member_find(group, shard->index, ticket);
     if (member != NULL && member->inflight > 0)
         member->inflight--;
 }
@@ -484,11 +482,9 @@ void m5_share_return(struct m5_shard *shard, struct m5_subscription *subscriptio
 
 static void answer_join(struct m5_shard *shard, uint32_t from, const struct share_mail *mail)
 {
-    struct m5_share_member member = {.subscription = mail->subscription,
-                                     .serial = mail->serial,
-                                     .shard = from,
-                                     .online = mail->flag != 0};
-    struct share_mail answer = {.subscription = mail->subscription, .serial = mail->serial};
+    struct m5_share_member member = {
+        .serial = mail->serial, .shard = from, .online = mail->flag != 0};
+    struct share_mail answer = {.serial = mail->serial};
     answer.flag = join_here(shard, &member, mail_name(mail), mail_filter(mail));
     struct mqtt5_bytes none = {0};
     post(shard, from, M5_MAIL_SHARE_JOINED, &answer, none, none, NULL);
@@ -519,21 +515,24 @@ static void home_mail(struct m5_shard *shard, uint32_t from, uint32_t type,
     }
 }
 
-/* On the member's shard; its record may be free or another's by now: the serial tells. */
+/* On the member's shard; the subscription may have gone meanwhile. */
 static void member_mail(struct m5_shard *shard, uint32_t from, uint32_t type,
                         const struct share_mail *mail)
 {
-    struct m5_subscription *subscription = mail->subscription;
-    bool valid = subscription->serial == mail->serial;
-    struct m5_message_view view = mail_view(mail);
-    if (type == M5_MAIL_SHARE_JOINED)
-        m5_suback_joined(shard, subscription, mail->serial, mail->flag != 0);
-    else if (type == M5_MAIL_SHARE_RECALL && valid)
+    if (type == M5_MAIL_SHARE_JOINED) {
+        m5_suback_joined(shard, mail->serial, mail->flag != 0);
+        return;
+    }
+    struct m5_subscription *subscription = m5_shared_find(shard, mail->serial);
+    if (type == M5_MAIL_SHARE_RECALL) {
         recall(shard, subscription);
-    else if (type == M5_MAIL_SHARE_DELIVER && valid)
+        return;
+    }
+    struct m5_message_view view = mail_view(mail);
+    if (subscription != NULL)
         deliver(shard, subscription, &view, NULL);
-    else if (type == M5_MAIL_SHARE_DELIVER && !post(shard, from, M5_MAIL_SHARE_RETURN, mail,
-                                                    mail_name(mail), mail_filter(mail), &view))
+    else if (!post(shard, from, M5_MAIL_SHARE_RETURN, mail, mail_name(mail), mail_filter(mail),
+                   &view))
         M5_COUNT(shard, publish_dropped, 1);
 }
 

@@ -6,8 +6,8 @@
  * delivery that carries a ticket. A member that goes hands back what somebody else may get: see
  * m5_delivery_hand_back().
  *
- * Members are named by pointer and serial number: pointers of other shards are never followed, and
- * a shard trusts its own only when the serial still fits.
+ * Members are named by shard and serial number, which are never used twice: a name that no longer
+ * fits finds nobody.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef M5_BROKER_SHARE_H
 #define M5_BROKER_SHARE_H
@@ -19,8 +19,7 @@ struct m5_run;
 struct m5_mail_record;
 
 struct m5_share_member {
-    struct m5_subscription *subscription; /* of shard `shard` */
-    uint64_t serial;
+    uint64_t serial; /* of the subscription, on shard `shard` */
     uint32_t shard;
     uint32_t inflight; /* handed to it and not completed */
     bool online;
@@ -54,16 +53,15 @@ void m5_share_status(struct m5_shard *shard, struct m5_session *session, bool on
 void m5_share_route(struct m5_shard *shard, struct m5_run *run, struct m5_sub_list *list);
 
 /* A delivery with a ticket is complete, or was dropped. */
-void m5_share_done(struct m5_shard *shard, const struct m5_share_ticket *ticket);
+void m5_share_done(struct m5_shard *shard, uint64_t ticket);
 
 /* Hands a message back to the group of @p subscription, for anybody but this member. */
 void m5_share_return(struct m5_shard *shard, struct m5_subscription *subscription,
                      const struct m5_message_view *view);
 
-/* On the member's shard: its group's home has answered (subscribe.c). The record is only compared.
+/* On the member's shard: its group's home has answered (subscribe.c).
  */
-void m5_suback_joined(struct m5_shard *shard, const struct m5_subscription *subscription,
-                      uint64_t serial, bool joined);
+void m5_suback_joined(struct m5_shard *shard, uint64_t serial, bool joined);
 
 /* Frees all groups of the shard, whose sessions are gone. */
 void m5_share_fini(struct m5_shard *shard);

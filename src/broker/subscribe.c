@@ -236,10 +236,10 @@ void m5_handle_subscribe(struct m5_conn *conn, const struct mqtt5_subscribe *pac
         conn->paused = true;
 }
 
-void m5_suback_joined(struct m5_shard *shard, const struct m5_subscription *subscription,
-                      uint64_t serial, bool joined)
+void m5_suback_joined(struct m5_shard *shard, uint64_t serial, bool joined)
 {
-    if (subscription->serial != serial)
+    struct m5_subscription *subscription = m5_shared_find(shard, serial);
+    if (subscription == NULL)
         return; /* unsubscribed or ended meanwhile: the home has been told */
     struct m5_conn *conn = m5_session_conn(subscription->session);
     if (conn == NULL || conn->suback == NULL)
@@ -283,7 +283,7 @@ static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
         if (subscription->shared != NULL) {
             m5_share_leave(shard, subscription);
             /* What has been sent is completed [MQTT-3.10.4-3]; the rest goes to others. */
-            m5_delivery_hand_back(shard, conn->session, subscription);
+            m5_delivery_hand_back(shard, conn->session, subscription->serial);
         }
         m5_subscription_remove(shard, subscription); /* [MQTT-3.10.4-2] */
     }

@@ -114,6 +114,17 @@ struct m5_subscription *m5_subscription_find(const struct m5_shard *shard,
     return m5_map_find(&shard->subscriptions, hash_of(shard, session, filter), is_same, &key);
 }
 
+static bool has_serial(const void *value, const void *key)
+{
+    const struct m5_subscription *subscription = value;
+    return subscription->serial == *(const uint64_t *)key;
+}
+
+struct m5_subscription *m5_shared_find(const struct m5_shard *shard, uint64_t serial)
+{
+    return m5_map_find(&shard->shared, (uint32_t)serial, has_serial, &serial);
+}
+
 static struct m5_shared *shared_new(struct m5_shard *shard, const struct mqtt5_filter *filter)
 {
     size_t size = sizeof(struct m5_shared) + filter->share_name.len + filter->filter.len;
@@ -126,6 +137,20 @@ static struct m5_shared *shared_new(struct m5_shard *shard, const struct mqtt5_f
     shared->name = m5_bytes(shared->strings, filter->share_name.len);
     shared->filter = m5_bytes(end, filter->filter.len);
     return shared;
+}
+
+/* Makes the part that only a shared subscription has, and its name. */
+static bool share(struct m5_shard *shard, struct m5_subscription *subscription,
+                  const struct mqtt5_filter *filter)
+{
+    subscription->shared = shared_new(shard, filter);
+    if (subscription->shared == NULL)
+        return false;
+    if (m5_map_add(&shard->shared, (uint32_t)subscription->serial, subscription))
+        return true;
+    m5_free(shard->allocator, subscription->shared, subscription->shared->size);
+    subscription->shared = NULL;
+    return false;
 }
 
 /* Puts a plain subscription into its node's list. */
@@ -158,11 +183,9 @@ struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_se
                                              .options = options,
                                              .hash = hash_of(shard, session, filter)};
     bool shared = filter->share_name.len > 0;
-    if (shared)
-        subscription->shared = shared_new(shard, filter);
     if (!m5_map_add(&shard->subscriptions, subscription->hash, subscription))
         goto fail_record;
-    if (shared ? subscription->shared == NULL : !enlist(shard, subscription, filter))
+    if (shared ? !share(shard, subscription, filter) : !enlist(shard, subscription, filter))
         goto fail_map;
     m5_list_push_back(&session->subscriptions, &subscription->in_session);
     session->subscription_count++;
@@ -176,9 +199,6 @@ struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_se
 fail_map:
     m5_map_remove(&shard->subscriptions, subscription->hash, subscription);
 fail_record:
-    if (subscription->shared != NULL)
-        m5_free(shard->allocator, subscription->shared, subscription->shared->size);
-    subscription->serial = 0;
     m5_pool_give(&shard->subscription_pool, subscription);
     return NULL;
 }
@@ -203,10 +223,10 @@ void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subs
     if (subscription->shared != NULL) {
         session->share_count--;
         M5_UNCOUNT(shard, shared_subscriptions, 1);
+        m5_map_remove(&shard->shared, (uint32_t)subscription->serial, subscription);
         m5_free(shard->allocator, subscription->shared, subscription->shared->size);
     } else {
         list_remove(shard, subscription->node, subscription->position);
     }
-    subscription->serial = 0;
     m5_pool_give(&shard->subscription_pool, subscription);
 }

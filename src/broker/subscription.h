@@ -27,7 +27,7 @@ struct m5_subscription {
     struct m5_list in_session;
     struct m5_session *session;
     struct m5_index_node *node;
-    uint64_t serial; /* 0 when the record is free: handles are checked against it */
+    uint64_t serial; /* never used twice on its shard */
     struct m5_sub_options options;
     uint32_t position;        /* in the node's list (not shared) */
     uint32_t hash;            /* in the shard's map */
@@ -65,6 +65,10 @@ static inline struct mqtt5_bytes m5_subscription_filter(const struct m5_subscrip
 struct m5_subscription *m5_subscription_find(const struct m5_shard *shard,
                                              const struct m5_session *session,
                                              const struct mqtt5_filter *filter);
+
+/* The shared subscription of this serial number, or NULL: it has gone. Tickets and mail name shared
+ * subscriptions so, never by pointer. */
+struct m5_subscription *m5_shared_find(const struct m5_shard *shard, uint64_t serial);
 
 /* Makes a subscription that did not exist; a shared one still has to join its group (share.h).
  * NULL without memory, nothing changed. */
