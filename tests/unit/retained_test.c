@@ -253,7 +253,7 @@ struct meddler {
     struct mqtt5_allocator table;
     struct fixture *f;
     unsigned topics;
-    bool is_armed;
+    bool is_armed, fails;
 };
 
 static void numbered_topic(char *out, size_t size, unsigned i)
@@ -273,7 +273,10 @@ static void *meddle(void *ctx, size_t size)
         numbered_topic(topic, sizeof topic, i);
         assert_int_equal(set(meddler->f, topic, ""), MQTT5_OK);
     }
-    return memory;
+    if (!meddler->fails)
+        return memory;
+    meddler->f->memory.table.free(&meddler->f->memory, memory, size);
+    return NULL;
 }
 
 static void meddle_free(void *ctx, void *memory, size_t size)
@@ -282,38 +285,64 @@ static void meddle_free(void *ctx, void *memory, size_t size)
     meddler->f->memory.table.free(&meddler->f->memory, memory, size);
 }
 
+enum { MEDDLED = 400, MEDDLED_TAKEN = 32 }; /* the list asks for room when it holds 32 */
+
+static void set_up_meddled(struct fixture *f, struct meddler *meddler)
+{
+    static const struct m5_retained_limits no_limits;
+    test_allocator_init(&f->memory);
+    *meddler = (struct meddler){.f = f, .topics = MEDDLED};
+    meddler->table = (struct mqtt5_allocator){meddler, meddle, meddle_free};
+    f->store = m5_retained_new(&meddler->table, &key, &no_limits);
+    for (unsigned i = MEDDLED; i-- > 0;) { /* a walk begins with what came last: r/0/t */
+        char topic[32];
+        numbered_topic(topic, sizeof topic, i);
+        assert_int_equal(set(f, topic, "x"), MQTT5_OK);
+    }
+    meddler->is_armed = true;
+}
+
+/* Beside the store, its root and its two tables, which may still be moving, nothing is left. */
+static void check_meddled(struct fixture *f, const struct m5_retained_list *list)
+{
+    for (uint32_t i = 0; i < MEDDLED_TAKEN; i++)
+        assert_true(list->items[i]->superseded);
+    struct m5_retained_list taken = *list;
+    m5_retained_list_fini(f->store, &taken, 0);
+    char topic[32];
+    numbered_topic(topic, sizeof topic, MEDDLED - 1);
+    assert_int_equal(set(f, topic, ""), MQTT5_OK);
+    assert_true(f->memory.blocks <= 2 + 4);
+}
+
 static void what_a_collection_rests_on_may_be_cleared(void **state)
 {
     (void)state;
-    enum { COUNT = 400 };
-    static const struct m5_retained_limits no_limits;
     struct fixture f;
-    test_allocator_init(&f.memory);
-    struct meddler meddler = {.f = &f, .topics = COUNT};
-    meddler.table = (struct mqtt5_allocator){&meddler, meddle, meddle_free};
-    f.store = m5_retained_new(&meddler.table, &key, &no_limits);
-    set(&f, "a", "x");
-    const size_t before = f.memory.blocks;
-    for (unsigned i = COUNT; i-- > 0;) { /* a walk begins with what came last: r/0/t */
-        char topic[32];
-        numbered_topic(topic, sizeof topic, i);
-        assert_int_equal(set(&f, topic, "x"), MQTT5_OK);
-    }
-    meddler.is_armed = true;
+    struct meddler meddler;
+    set_up_meddled(&f, &meddler);
     struct m5_retained_list list = {0};
     assert_int_equal(m5_retained_collect(f.store, m5_bytes_of("r/+/t"), 0, &list), MQTT5_OK);
     assert_false(meddler.is_armed);
     /* What it had taken is its own; of the rest, only the last topic was there still. */
-    assert_int_equal(list.count, 32 + 1);
-    assert_false(list.items[list.count - 1]->superseded);
-    for (uint32_t i = 0; i + 1 < list.count; i++)
-        assert_true(list.items[i]->superseded);
-    m5_retained_list_fini(f.store, &list, 0);
-    char topic[32];
-    numbered_topic(topic, sizeof topic, COUNT - 1);
-    assert_int_equal(set(&f, topic, ""), MQTT5_OK);
-    /* No branch is left behind by the visit; the tables may keep an array they move from. */
-    assert_true(f.memory.blocks <= before + 2);
+    assert_int_equal(list.count, MEDDLED_TAKEN + 1);
+    assert_false(list.items[MEDDLED_TAKEN]->superseded);
+    check_meddled(&f, &list);
+    tear_down(&f);
+}
+
+static void a_collection_that_fails_there_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct meddler meddler;
+    set_up_meddled(&f, &meddler);
+    meddler.fails = true;
+    struct m5_retained_list list = {0};
+    assert_int_equal(m5_retained_collect(f.store, m5_bytes_of("r/+/t"), 0, &list), MQTT5_ERR_NOMEM);
+    assert_false(meddler.is_armed);
+    assert_int_equal(list.count, MEDDLED_TAKEN);
+    check_meddled(&f, &list);
     tear_down(&f);
 }
 
@@ -632,6 +661,7 @@ int main(void)
         cmocka_unit_test(a_large_collection_is_whole),
         cmocka_unit_test(hostile_depth_costs_no_stack),
         cmocka_unit_test(what_a_collection_rests_on_may_be_cleared),
+        cmocka_unit_test(a_collection_that_fails_there_leaves_nothing_behind),
         cmocka_unit_test(the_number_of_messages_is_limited),
         cmocka_unit_test(the_bytes_are_limited_and_a_refused_message_changes_nothing),
         cmocka_unit_test(the_payload_is_limited),
