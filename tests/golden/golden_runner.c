@@ -24,7 +24,7 @@
 struct options {
     const char *only;
     size_t splits;
-    bool verbose, fork;
+    bool verbose, fork, first; /* first: stop at the first failure */
 };
 
 struct counts {
@@ -291,7 +291,9 @@ static bool run_file(const char *path, const struct options *options, struct cou
         counts->failed += !good;
         if (!good)
             printf("FAILED %s:%u: %s\n\n", one->path, one->line, one->title);
-        else if (options->verbose)
+        if (!good && options->first)
+            break;
+        if (good && options->verbose)
             printf("passed %s:%u: %s\n", one->path, one->line, one->title);
     }
     golden_file_fini(&file);
@@ -312,7 +314,7 @@ static bool run_path(const char *path, const struct options *options, struct cou
         return false;
     }
     bool good = true;
-    for (size_t i = 0; i < found.gl_pathc; i++)
+    for (size_t i = 0; i < found.gl_pathc && !(options->first && counts->failed > 0); i++)
         good &= run_file(found.gl_pathv[i], options, counts);
     globfree(&found);
     return good;
@@ -321,7 +323,7 @@ static bool run_path(const char *path, const struct options *options, struct cou
 static int usage(void)
 {
     fprintf(stderr,
-            "usage: golden_runner [-v] [--no-fork] [-k TITLE] [--splits N] FILE|FOLDER...\n");
+            "usage: golden_runner [-v] [-x] [--no-fork] [-k TITLE] [--splits N] FILE|FOLDER...\n");
     return 2;
 }
 
@@ -334,6 +336,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "-v") == 0)
             options.verbose = true;
+        else if (strcmp(argv[i], "-x") == 0)
+            options.first = true;
         else if (strcmp(argv[i], "--no-fork") == 0)
             options.fork = false;
         else if (strcmp(argv[i], "-k") == 0 && i + 1 < argc)
