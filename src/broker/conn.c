@@ -7,7 +7,7 @@
 /* A packet larger than this is read into a buffer of its own instead of the shard's. */
 #define LARGE_PACKET            (M5_READ_BUFFER / 2)
 #define LINGER_MS               5000u /* for the last packets to a peer that does not read */
-#define CONNECTIONS_REFUSED_MAX 256u /* beyond connections_max, to be told so by CONNACK */
+#define CONNECTIONS_REFUSED_MAX 256u  /* beyond connections_max, to be told so by CONNACK */
 
 /* ---- life ---- */
 
@@ -126,6 +126,8 @@ void m5_conn_lost(struct m5_conn *conn)
 {
     if (conn->state == M5_CONN_OPEN)
         conn->error = MQTT5_ERR_CLOSED;
+    if (conn->state == M5_CONN_MOVING) /* nobody will feed them again */
+        M5_COUNT(conn->shard, bytes_received, conn->partial_size);
     m5_conn_free(conn);
 }
 
@@ -363,36 +365,50 @@ void m5_conn_alarm(struct m5_conn *conn)
 
 /* ---- packets ---- */
 
-static void handle_ack(struct m5_conn *conn, const struct mqtt5_frame *frame)
+void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason)
+{
+    bool with_reason = reason != MQTT5_REASON_SUCCESS && conn->version == MQTT5_VERSION_5;
+    uint8_t *at = m5_conn_packet_room(conn, with_reason ? 5 : 4);
+    if (at == NULL)
+        return;
+    at[0] = (uint8_t)(type << 4 | (type == MQTT5_PUBREL ? 2 : 0));
+    at[1] = with_reason ? 3 : 2;
+    m5_write_u16(at + 2, packet_id);
+    if (with_reason)
+        at[4] = reason;
+}
+
+static void apply_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason)
 {
     struct m5_shard *shard = conn->shard;
-    struct mqtt5_decode_limits limits = m5_shard_limits(shard);
-    struct mqtt5_ack ack;
-    enum mqtt5_error error = mqtt5_ack_decode(frame, conn->version, &limits, &ack);
-    if (error != MQTT5_OK) {
-        m5_conn_fail(conn, error);
-        return;
-    }
     struct m5_session *session = conn->session;
-    struct mqtt5_packet answer = {.as.ack.packet_id = ack.packet_id};
-    switch (frame->type) {
-    case MQTT5_PUBACK: m5_delivery_puback(shard, session, ack.packet_id); return;
+    switch (type) {
+    case MQTT5_PUBACK: m5_delivery_puback(shard, session, packet_id); break;
     case MQTT5_PUBREC:
-        if (m5_delivery_pubrec(shard, session, ack.packet_id, ack.reason_code >= 0x80) ||
-            ack.reason_code >= 0x80)
-            return;
-        answer.type = MQTT5_PUBREL;
-        answer.as.ack.reason_code = MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
+        if (!m5_delivery_pubrec(shard, session, packet_id, reason >= 0x80) && reason < 0x80)
+            m5_conn_send_ack(conn, MQTT5_PUBREL, packet_id,
+                             MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND);
         break;
     case MQTT5_PUBREL:
-        m5_run_flush(shard);         /* its PUBREC goes first */
-        answer.type = MQTT5_PUBCOMP; /* [MQTT-4.3.3-11] */
-        if (!m5_id_set_remove(&session->incoming, ack.packet_id))
-            answer.as.ack.reason_code = MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
+        m5_run_flush(shard); /* its PUBREC goes first */
+        reason = m5_id_set_remove(&session->incoming, packet_id)
+                     ? MQTT5_REASON_SUCCESS
+                     : MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
+        m5_conn_send_ack(conn, MQTT5_PUBCOMP, packet_id, reason); /* [MQTT-4.3.3-11] */
         break;
-    default: m5_delivery_pubcomp(shard, session, ack.packet_id); return;
+    default: m5_delivery_pubcomp(shard, session, packet_id);
     }
-    m5_conn_send(conn, &answer);
+}
+
+static void handle_ack(struct m5_conn *conn, const struct mqtt5_frame *frame)
+{
+    struct mqtt5_decode_limits limits = m5_shard_limits(conn->shard);
+    struct mqtt5_ack ack;
+    enum mqtt5_error error = mqtt5_ack_decode(frame, conn->version, &limits, &ack);
+    if (error == MQTT5_OK)
+        apply_ack(conn, frame->type, ack.packet_id, ack.reason_code);
+    else
+        m5_conn_fail(conn, error);
 }
 
 static void handle_disconnect(struct m5_conn *conn, const struct mqtt5_reasoned *packet)
@@ -438,6 +454,18 @@ static void handle_other(struct m5_conn *conn, const struct mqtt5_frame *frame)
     }
 }
 
+/* An acknowledgement of four bytes, as almost all are; false: not one of these. */
+static bool handle_short_ack(struct m5_conn *conn, const uint8_t *packet)
+{
+    uint8_t type = packet[0] >> 4;
+    uint16_t packet_id = m5_read_u16(packet + 2);
+    if (type < MQTT5_PUBACK || type > MQTT5_PUBCOMP || packet[1] != 2 || packet_id == 0 ||
+        (packet[0] & 15) != (type == MQTT5_PUBREL ? 2 : 0))
+        return false;
+    apply_ack(conn, type, packet_id, MQTT5_REASON_SUCCESS);
+    return true;
+}
+
 static void handle_packet(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
     switch (frame->type) {
@@ -464,6 +492,22 @@ static bool first_byte_fits(const struct m5_conn *conn, uint8_t byte)
     return conn->state != M5_CONN_NEW || byte == (MQTT5_CONNECT << 4);
 }
 
+/* mqtt5_frame_read() for a packet of less than 128 bytes that is there; else the real one. */
+static enum mqtt5_error read_frame(const struct m5_conn *conn, struct mqtt5_bytes stream,
+                                   struct mqtt5_frame *frame)
+{
+    uint32_t max = size_limit(conn);
+    const uint8_t *at = stream.data;
+    if (stream.len < 2 || at[1] >= 128 || stream.len < 2u + at[1] || max < 2u + at[1])
+        return mqtt5_frame_read(stream, max, frame);
+    frame->type = at[0] >> 4;
+    frame->flags = at[0] & 15;
+    frame->header_size = 2;
+    frame->size = 2u + at[1];
+    frame->body = m5_bytes(at + 2, at[1]);
+    return MQTT5_OK;
+}
+
 /* Handles the whole packets in @p input; returns how many bytes they took. */
 static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
 {
@@ -472,12 +516,18 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
     conn->packet_awaited = 0;
     while (at < input.len && m5_conn_reading(conn)) {
         struct mqtt5_frame frame;
+        if (conn->state == M5_CONN_OPEN && input.len - at >= 4 &&
+            handle_short_ack(conn, input.data + at)) {
+            at += 4;
+            packets++;
+            continue;
+        }
         if (!first_byte_fits(conn, input.data[at])) {
             m5_conn_fail(conn, MQTT5_ERR_PROTOCOL);
             break;
         }
         enum mqtt5_error error =
-            mqtt5_frame_read(m5_bytes(input.data + at, input.len - at), size_limit(conn), &frame);
+            read_frame(conn, m5_bytes(input.data + at, input.len - at), &frame);
         if (error == MQTT5_NEED_MORE) {
             conn->packet_awaited = frame.size;
             break;
@@ -619,6 +669,7 @@ static void keep_more(struct m5_conn *conn, struct mqtt5_bytes bytes)
         return;
     }
     m5_copy(larger + conn->partial_size, bytes);
+    M5_COUNT(conn->shard, bytes_received, bytes.len);
     conn->partial = larger;
     conn->partial_size = conn->partial_capacity = size;
 }

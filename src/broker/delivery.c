@@ -330,19 +330,14 @@ void m5_delivery_rewind(struct m5_shard *shard, struct m5_session *session)
     session->sent = session->head;
 }
 
-static void send_pubrel(struct m5_conn *conn, uint16_t packet_id)
-{
-    struct mqtt5_packet packet = {.type = MQTT5_PUBREL, .as.ack = {.packet_id = packet_id}};
-    m5_conn_send(conn, &packet);
-}
-
 void m5_delivery_resume(struct m5_shard *shard, struct m5_session *session)
 {
     M5_ASSERT(session->sent == session->head && session->inflight == 0);
     for (uint64_t at = session->head; at != session->tail; at++) {
         if (m5_delivery_at(session, at)->state != M5_DELIVERY_RELEASED)
             continue;
-        send_pubrel(session->conn, m5_packet_id_of(session, at));
+        m5_conn_send_ack(session->conn, MQTT5_PUBREL, m5_packet_id_of(session, at),
+                         MQTT5_REASON_SUCCESS);
         session->inflight++;
         M5_COUNT(shard, messages_inflight, 1);
     }
@@ -398,7 +393,7 @@ bool m5_delivery_pubrec(struct m5_shard *shard, struct m5_session *session, uint
     /* From here on only PUBREL is sent for this id [MQTT-4.3.3-4] [MQTT-4.3.3-6]. */
     forget_message(shard, delivery);
     delivery->state = M5_DELIVERY_RELEASED;
-    send_pubrel(session->conn, packet_id);
+    m5_conn_send_ack(session->conn, MQTT5_PUBREL, packet_id, MQTT5_REASON_SUCCESS);
     return true;
 }
 

@@ -13,7 +13,7 @@ struct m5_offer {
     const uint32_t *ids;
     uint32_t id_count;
     uint64_t ticket; /* see struct m5_delivery */
-    uint8_t qos; /* 1 or 2 */
+    uint8_t qos;     /* 1 or 2 */
     bool retain;
 };
 

@@ -8,18 +8,9 @@ void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_i
 {
     /* The same identifier, in the packet that the QoS asks for [MQTT-2.2.1-5] [MQTT-3.3.4-1]
      * [MQTT-4.3.2-4] [MQTT-4.3.3-8]. */
-    uint8_t type = qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC;
-    bool with_reason = conn->version == MQTT5_VERSION_5 && reason != MQTT5_REASON_SUCCESS;
-    if (with_reason && qos == 2 && reason >= 0x80 && conn->session != NULL)
+    if (qos == 2 && reason >= 0x80 && conn->version == MQTT5_VERSION_5 && conn->session != NULL)
         m5_id_set_remove(&conn->session->incoming, packet_id); /* [MQTT-4.3.3-9] */
-    uint8_t *at = m5_conn_packet_room(conn, with_reason ? 5 : 4);
-    if (at == NULL)
-        return;
-    at[0] = (uint8_t)(type << 4);
-    at[1] = with_reason ? 3 : 2;
-    m5_write_u16(at + 2, packet_id);
-    if (with_reason)
-        at[4] = reason;
+    m5_conn_send_ack(conn, qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC, packet_id, reason);
 }
 
 /* The message is not taken. At QoS 0, and in 3.1.1, there is no way to say so. */
@@ -238,25 +229,37 @@ static bool begin_qos2(struct m5_conn *conn, const struct mqtt5_publish *publish
     return false;
 }
 
-/* The common case by far: the next message of a run at QoS 0 without properties. */
+/* The common case by far: the next message of a run, without DUP, RETAIN and properties. */
 static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
-    struct m5_run *run = &conn->shard->run;
+    struct m5_shard *shard = conn->shard;
+    struct m5_run *run = &shard->run;
     const uint8_t *body = frame->body.data;
-    size_t topic_end = 2 + run->topic.len;
-    if (run->count == 0 || frame->flags != 0 || conn->version != MQTT5_VERSION_5 ||
-        m5_run_full(run) || !conn->shard->access->allow_everything ||
-        conn->shard->budget.limit != 0 || frame->body.len <= topic_end ||
-        m5_read_u16(body) != run->topic.len || body[topic_end] != 0 ||
+    uint8_t qos = frame->flags >> 1;
+    size_t start = 2 + run->topic.len + (qos > 0 ? 2u : 0u) + 1; /* of the payload */
+    if (run->count == 0 || (frame->flags & 9) != 0 || qos > shard->config->maximum_qos ||
+        conn->version != MQTT5_VERSION_5 || m5_run_full(run) || shard->budget.limit != 0 ||
+        !shard->access->allow_everything || frame->body.len < start ||
+        m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
         memcmp(body + 2, run->topic.data, run->topic.len) != 0)
         return false;
-    struct m5_message_view view = {
-        .topic = run->topic,
-        .payload = m5_bytes(body + topic_end + 1, frame->body.len - topic_end - 1),
-        .expires_at_ms = M5_NEVER};
-    M5_COUNT(conn->shard, publish_received, 1);
-    M5_COUNT(conn->shard, publish_bytes_received, view.payload.len);
-    m5_run_add(run, &view, 0, m5_bytes(body - frame->header_size, frame->size));
+    uint16_t packet_id = qos > 0 ? m5_read_u16(body + start - 3) : 0;
+    struct m5_id_set *incoming = &conn->session->incoming;
+    if (qos > 0 && (packet_id == 0 || incoming->count >= shard->config->receive_maximum))
+        return false;
+    if (qos == 2 && (m5_id_set_has(incoming, packet_id) ||
+                     !m5_id_set_add(incoming, shard->allocator, packet_id)))
+        return false;
+    struct m5_message_view view = {.topic = run->topic,
+                                   .payload = m5_bytes(body + start, frame->body.len - start),
+                                   .expires_at_ms = M5_NEVER,
+                                   .qos = qos};
+    struct mqtt5_bytes wire = {0};
+    if (qos == 0)
+        wire = m5_bytes(body - frame->header_size, frame->size);
+    M5_COUNT(shard, publish_received, 1);
+    M5_COUNT(shard, publish_bytes_received, view.payload.len);
+    m5_run_add(run, &view, packet_id, wire);
     return true;
 }
 

@@ -71,8 +71,8 @@ struct m5_session {
     uint64_t head, sent, tail;
     uint64_t given;   /* every delivery below it has had a packet identifier */
     uint64_t skipped; /* numbers of deliveries that were dropped before any id was given out */
-    uint64_t mark;   /* of the run that last touched this session */
-    uint32_t target; /* its place in that run's targets */
+    uint64_t mark;    /* of the run that last touched this session */
+    uint32_t target;  /* its place in that run's targets */
     uint32_t subscription_count, share_count;
     size_t waiting_bytes; /* of messages in state WAITING */
     uint32_t waiting;

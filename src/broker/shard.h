@@ -68,11 +68,11 @@ struct m5_shard {
     const uint8_t *read_base; /* what the last m5_conn_read_space() belongs to */
     uint32_t read_kept;       /* bytes of a packet's beginning before the span */
 
-    struct m5_channel *out;          /* by receiver: channels that this shard sends on */
-    uint8_t apart[64];  /* what other shards write has a cache line of its own */
-    _Atomic bool woken; /* a sender has asked for a wake that has not been seen */
+    struct m5_channel *out; /* by receiver: channels that this shard sends on */
+    uint8_t apart[64];      /* what other shards write has a cache line of its own */
+    _Atomic bool woken;     /* a sender has asked for a wake that has not been seen */
     uint8_t apart_too[63];
-    uint64_t poked_ms;               /* last time other shards were woken to free garbage */
+    uint64_t poked_ms; /* last time other shards were woken to free garbage */
 
     struct m5_event *events; /* ring; NULL when the host wants none */
     uint32_t event_first, event_count;
