@@ -1,6 +1,7 @@
 # `mqttv5 pub` and `mqttv5 sub` as their users and their scripts see them.
 # SPDX-License-Identifier: MIT OR Apache-2.0
 import functools
+import json
 import signal
 import struct
 import tempfile
@@ -384,6 +385,55 @@ def environment(ctx):
     ctx.ours('pub', '-m', 'by flag', '-t', ctx.topic('flag'), '-q', '2', env=variables).succeed()
     equal([(m.topic, m.qos) for m in watcher.receive(2)],
           [(ctx.topic('env'), 1), (ctx.topic('flag'), 2)], 'messages')
+
+
+@cli_test()
+def pub_lines(ctx):
+    """-l sends each line of stdin, in order; more properties of MQTT 5."""
+    need_flag(ctx, 'pub', '--stdin-lines')
+    watcher = ctx.watcher(ctx.topic('x'))
+    pub(ctx, '-t', ctx.topic('x'), '-q', '1', '-l', '--content-type', 'text/plain',
+        '--user-property', 'a=1', '--user-property', 'b=x=y',
+        stdin=b''.join(b'%d\n' % i for i in range(2000)) + b'no line feed')
+    got = watcher.receive(2001)
+    equal([m.payload for m in got], [b'%d' % i for i in range(2000)] + [b'no line feed'], 'lines')
+    equal((got[0].property('ContentType'), got[0].property('UserProperty')),
+          ('text/plain', [('a', '1'), ('b', 'x=y')]), 'properties')
+
+
+@cli_test()
+def sub_several_filters(ctx):
+    """-t more than once."""
+    child = sub(ctx, '-t', ctx.topic('a'), '-t', ctx.topic('b/+'), '-q', '1', '-n', '2')
+    source = ctx.connected('pub')
+    for topic in ('a', 'c', 'b/1'):
+        source.publish(ctx.topic(topic), topic, 1)
+    equal(child.succeed(), b'a\nb/1\n', 'stdout')
+
+
+@cli_test()
+def sub_json(ctx):
+    """--json: a line of JSON a message, whatever is in it."""
+    need_flag(ctx, 'sub', '--json')
+    child = sub(ctx, '--json', '-t', ctx.topic('x'), '-q', '1', '-n', '3')
+    source = ctx.connected('pub')
+    source.publish(ctx.topic('x'), 'say "hi"\n\\', 1, UserProperty=[('k"', 'v')])
+    source.publish(ctx.topic('x'), BINARY, 1)
+    source.publish(ctx.topic('x'), b'', 0)
+    lines = [json.loads(line) for line in child.succeed().decode().splitlines()]
+    equal([line['topic'] for line in lines], [ctx.topic('x')] * 3, 'topics')
+    equal([line['qos'] for line in lines], [1, 1, 0], 'QoS')
+    equal(lines[0]['payload'], 'say "hi"\n\\', 'payload')
+
+
+@cli_test()
+def sub_properties(ctx):
+    """-s shows the properties of a message on stdout, below it."""
+    child = sub(ctx, '-s', '-t', ctx.topic('x'), '-n', '1')
+    ctx.connected('pub').publish(ctx.topic('x'), 'p', 1, ContentType='text/x',
+                                 UserProperty=[('key', 'value')])
+    text = child.succeed().decode()
+    assert text.startswith('p\n') and 'text/x' in text and 'key' in text and 'value' in text, text
 
 
 @cli_test()

@@ -8,7 +8,7 @@ from harness.broker import free_port
 from harness.context import Skip
 from harness.peer import V311
 from harness.registry import test
-from harness.wait import equal
+from harness.wait import equal, until
 
 SHUTTING_DOWN = 0x8B
 OURS_ONLY = "our program's own behaviour"
@@ -152,6 +152,31 @@ def log_names_the_address(ctx):
     """Whoever starts a broker is told where it listens."""
     broker = ctx.own_broker()
     assert str(broker.port) in broker.log(), 'the log does not say where it listens'
+
+
+@test(not_mosquitto=OURS_ONLY)
+def most_clients(ctx):
+    """--max-clients: one more is refused, until another goes."""
+    ctx.own_broker('--max-clients', '3')
+    peers = [ctx.connected(f'c{i}') for i in range(3)]
+    refused = ctx.wire()
+    try:
+        refused.send(wire.connect('one-more'))
+        answers = refused.wait_closed()
+    except ConnectionError:
+        answers = []
+    assert not any(p.kind == wire.CONNACK and p.body[1] == 0 for p in answers), 'accepted'
+    peers[0].disconnect()
+
+    def accepted():
+        with ctx.wire() as late:
+            try:
+                late.send(wire.connect('late'))
+                got = late.read()
+            except ConnectionError:
+                return False
+            return got is not None and got.kind == wire.CONNACK and got.body[1] == 0
+    until(accepted, what='a free place')
 
 
 @test(not_mosquitto=OURS_ONLY)

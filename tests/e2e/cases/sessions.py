@@ -310,13 +310,13 @@ def keep_alive_closes(ctx):
     equal(watcher.receive(1)[0].payload, b'silent', 'will')
 
 
-@test()
+@test(first=True)
 def keep_alive_is_kept_by_pings(ctx):
-    """paho with a keep-alive of 1 s stays connected while it pings."""
-    peer = ctx.connected('c', keep_alive=1)
+    """paho with a keep-alive of 3 s stays connected while it pings: 6 s, where 4.5 is the end."""
+    peer = ctx.connected('c', keep_alive=3)
     watcher = ctx.watcher(ctx.topic('clock'), qos=1)
-    ctx.peer('clock', expiry=60).will(ctx.topic('clock'), 'tick', 1, WillDelayInterval=4) \
+    ctx.peer('clock', expiry=60).will(ctx.topic('clock'), 'tick', 1, WillDelayInterval=6) \
         .connect().drop()
     watcher.receive(1)
-    assert not peer.is_closed, 'closed although it pings'
+    assert not peer.is_closed, f'closed although it pings: {peer.ends()}'
     peer.publish(ctx.topic('x'), 'alive', 1)

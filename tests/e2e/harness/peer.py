@@ -46,9 +46,10 @@ class LoopingClient(paho.Client):
     packet's first byte is kept here.
     """
     server_disconnect = None
+    turn_s = 1.0     # pings are late by up to this
 
     def loop_forever(self, timeout=1.0, max_packets=1, retry_first_connection=False):
-        while self.loop(timeout) == paho.MQTT_ERR_SUCCESS:
+        while self.loop(self.turn_s) == paho.MQTT_ERR_SUCCESS:
             pass
 
     def _handle_disconnect(self):
@@ -71,6 +72,7 @@ class Peer:
             self._connect_properties['SessionExpiryInterval'] = expiry
         arguments = {} if version == V5 else {'clean_session': clean}
         self.client = LoopingClient(client_id, protocol=version, **arguments)
+        self.client.turn_s = min(1.0, keep_alive / 8) or 1.0
         self.client.max_inflight_messages_set(inflight)
         self.client.max_queued_messages_set(0)
         self.messages = Log(f'{client_id} messages')
@@ -234,6 +236,10 @@ class Peer:
     def is_closed(self):
         """True after the connection has ended."""
         return len(self._ends) > 0
+
+    def ends(self):
+        """paho's reasons for the end, and the server's, for messages."""
+        return f'paho {self._ends.items()}, server {self.client.server_disconnect}'
 
     def close(self):
         """Ends the connection in whatever state it is; for clean-up."""
