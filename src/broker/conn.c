@@ -102,8 +102,6 @@ void m5_conn_detach(struct m5_conn *conn)
 void m5_conn_free(struct m5_conn *conn)
 {
     struct m5_shard *shard = conn->shard;
-    if (conn->state == M5_CONN_MOVING) /* counted where they are fed again */
-        M5_UNCOUNT(shard, bytes_received, conn->partial_size);
     if (conn->session != NULL)
         m5_conn_detach(conn);
     else if (conn->version == 0 && conn->state != M5_CONN_MOVING)
@@ -126,8 +124,6 @@ void m5_conn_lost(struct m5_conn *conn)
 {
     if (conn->state == M5_CONN_OPEN)
         conn->error = MQTT5_ERR_CLOSED;
-    if (conn->state == M5_CONN_MOVING) /* nobody will feed them again */
-        M5_COUNT(conn->shard, bytes_received, conn->partial_size);
     m5_conn_free(conn);
 }
 
@@ -541,10 +537,10 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
             m5_handle_connect(conn, &frame);
         else
             handle_packet(conn, &frame);
+        packets++;
         if (conn->state == M5_CONN_MOVING)
             break; /* the CONNECT goes along */
         at += frame.size;
-        packets++;
     }
     m5_run_flush(conn->shard);
     M5_COUNT(conn->shard, packets_received, packets);
@@ -687,6 +683,16 @@ void m5_conn_feed(struct m5_conn *conn, struct mqtt5_bytes bytes)
     }
     if (bytes.len > 0 && conn->state != M5_CONN_CLOSING)
         keep_more(conn, bytes);
+}
+
+void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes)
+{
+    struct m5_shard *shard = conn->shard;
+    uint64_t before = m5_get(&shard->counters.bytes_received);
+    m5_conn_feed(conn, bytes);
+    M5_UNCOUNT(shard, bytes_received, m5_get(&shard->counters.bytes_received) - before);
+    if (conn->state != M5_CONN_NEW)
+        M5_UNCOUNT(shard, packets_received, 1); /* the CONNECT */
 }
 
 uint32_t m5_conn_target(const struct m5_conn *conn)

@@ -97,8 +97,11 @@ struct m5_span m5_conn_read_space(struct m5_conn *conn);
 /* @p size bytes (> 0) have been written to the last m5_conn_read_space(). */
 void m5_conn_received(struct m5_conn *conn, size_t size);
 
-/* Copies @p bytes in, of any length, as if they had arrived: for simulators, tests and moves. */
+/* Copies @p bytes in, of any length, as if they had arrived: for simulators and tests. */
 void m5_conn_feed(struct m5_conn *conn, struct mqtt5_bytes bytes);
+
+/* The same for what came along with a move: another shard has counted these bytes. */
+void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes);
 
 /* False while the engine does not want to read from this connection (it is closing, moving, waits
  * for a credential check, or the shard is congested). A change back to true puts the connection on
@@ -132,7 +135,7 @@ size_t m5_conn_output(const struct m5_conn *conn, struct mqtt5_bytes *views, siz
 /* The first @p size bytes of the output were accepted by the transport. */
 void m5_conn_sent(struct m5_conn *conn, size_t size);
 
-/* For M5_WANT_MOVE: the shard, and the bytes to m5_conn_feed() to a new connection there (they
+/* For M5_WANT_MOVE: the shard, and the bytes to m5_conn_refeed() to a new connection there (they
  * start with the CONNECT). The views die with m5_conn_free(). */
 uint32_t m5_conn_target(const struct m5_conn *conn);
 struct mqtt5_bytes m5_conn_unread(const struct m5_conn *conn);

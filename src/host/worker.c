@@ -284,7 +284,7 @@ static void adopt_moved(struct m5_worker *worker)
         struct m5_socket *socket =
             adopt(worker, moved->fd, m5_bytes(moved->bytes, moved->peer_size));
         if (socket != NULL)
-            m5_conn_feed(socket->conn, m5_bytes(moved->bytes + moved->peer_size, moved->size));
+            m5_conn_refeed(socket->conn, m5_bytes(moved->bytes + moved->peer_size, moved->size));
         free_moved(worker, moved);
         moved = next;
     }

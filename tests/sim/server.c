@@ -217,7 +217,7 @@ static void take_over_link(struct sim_world *world, struct sim_link *link, struc
     link->carrying = false;
     accept_link(world, link, shard);
     if (link->conn != NULL)
-        m5_conn_feed(link->conn, m5_bytes(link->carried.items, link->carried.count));
+        m5_conn_refeed(link->conn, m5_bytes(link->carried.items, link->carried.count));
 }
 
 static void lose_link(struct sim_world *world, struct sim_link *link)
@@ -465,6 +465,7 @@ static void turn(struct sim_world *world, uint32_t index)
     while ((conn = m5_shard_next_dirty(shard)) != NULL && !world->failed)
         serve(world, m5_conn_host(conn));
     after_turn(world, index, shard);
+    {struct m5_stats st; m5_engine_stats(world->engine,&st); if (st.packets_received != world->packets_fed) printf("DIVERGE now %lu engine %lu fed %lu\n", (unsigned long)world->now_ms,(unsigned long)st.packets_received,(unsigned long)world->packets_fed);}
     world->turn++;
 }
 
