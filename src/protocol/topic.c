@@ -5,6 +5,8 @@
 #include "base/bytes.h"
 #include "protocol/utf8.h"
 
+#include <assert.h>
+
 static const char share_prefix[] = "$share/";
 #define SHARE_PREFIX_SIZE (sizeof share_prefix - 1)
 
@@ -32,10 +34,15 @@ uint32_t m5_topic_levels(struct mqtt5_bytes text)
     return levels;
 }
 
+/* '+' and '#' differ in one bit: without it they are one byte to look for. */
+#define WILDCARD_BIT ((uint64_t)('+' ^ '#'))
+static_assert(WILDCARD_BIT == 8, "a single bit");
+
 /* Not 0 when a word holds a byte that a plain topic name cannot have. */
 static inline uint64_t word_bad(uint64_t word)
 {
-    return m5_word_not_ascii(word) | m5_word_equal(word, '+') | m5_word_equal(word, '#');
+    const uint64_t folded = word & ~(WILDCARD_BIT * M5_WORD_ONES);
+    return m5_word_not_ascii(word) | m5_word_equal(folded, '+' & '#');
 }
 
 /* True for a topic name that is ASCII without U+0000, '+' and '#'; one pass, for the hot path. A
