@@ -201,7 +201,7 @@ static void land(struct world *world)
         m5_shard_begin(m5_engine_shard(world->engine, peer->shard), world->now_ms);
         open_peer(world, peer, peer->shard);
         if (peer->conn != NULL)
-            m5_conn_feed(peer->conn, m5_bytes(bytes, size));
+            m5_conn_refeed(peer->conn, m5_bytes(bytes, size));
         free(bytes);
         end_turn(world, peer->shard);
         M5_ASSERT(peer->carried == NULL);

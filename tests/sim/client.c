@@ -271,11 +271,14 @@ static void send_pubrel(struct sim_world *world, struct sim_client *client, uint
 }
 
 /* After CONNACK: what was under way is sent again in its order, or forgotten with the session
- * [MQTT-4.4.0-1]. */
+ * [MQTT-4.4.0-1]. It is also forgotten when the session is not the one that the client knew: the
+ * CONNACK that said so was lost, but a client knows when its session has expired. */
 void sim_client_resume(struct sim_world *world, struct sim_link *link, bool session_present)
 {
     struct sim_client *client = link->client;
-    if (!session_present) {
+    bool known = session_present && link->epoch == client->epoch;
+    client->epoch = link->epoch;
+    if (!known) {
         client->flows.count = 0;
         client->held.count = 0;
     }
@@ -321,8 +324,11 @@ static void note_subscription(struct sim_world *world, struct sim_epoch *epoch,
     subscription.confirmed_tick = SIM_NEVER;
     subscription.end_requested_tick = subscription.end_confirmed_tick = SIM_NEVER;
     SIM_PUSH(&epoch->subscriptions, subscription);
-    sim_log(world, "  subscription %llu: topic kind %llu, QoS %llu, id %llu",
-            epoch->subscriptions.count - 1, wanted->kind, wanted->qos, wanted->id);
+    sim_log(world, "  subscription %llu: QoS %llu, id %llu, retain handling %llu, flags %llu",
+            epoch->subscriptions.count - 1, wanted->qos, wanted->id, wanted->retain_handling,
+            wanted->no_local * 2u + wanted->retain_as_published);
+    if (world->trace.verbose)
+        printf("             to '%s'\n", wanted->filter);
 }
 
 void sim_client_subscribe(struct sim_world *world, struct sim_client *client,

@@ -465,7 +465,6 @@ static void turn(struct sim_world *world, uint32_t index)
     while ((conn = m5_shard_next_dirty(shard)) != NULL && !world->failed)
         serve(world, m5_conn_host(conn));
     after_turn(world, index, shard);
-    {struct m5_stats st; m5_engine_stats(world->engine,&st); if (st.packets_received != world->packets_fed) printf("DIVERGE now %lu engine %lu fed %lu\n", (unsigned long)world->now_ms,(unsigned long)st.packets_received,(unsigned long)world->packets_fed);}
     world->turn++;
 }
 

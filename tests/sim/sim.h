@@ -407,6 +407,7 @@ struct sim_client {
     uint64_t connect_at_ms, next_ping_ms;
     uint64_t connect_turn; /* in which a CONNECT of it was last read: one a turn */
     uint16_t next_packet_id;
+    const struct sim_epoch *epoch; /* that it has last been online in */
     SIM_LIST(struct sim_flow) flows;
     SIM_LIST(struct sim_held) held;
     SIM_LIST(struct sim_answer) answers;
