@@ -144,7 +144,8 @@ enum mqtt5_error m5_client_open(struct m5_client *client, enum m5_client_start s
     if (now_ms > client->now_ms)
         client->now_ms = now_ms;
     client->state = MQTT5_CLIENT_CONNECTING;
-    client->connack_seen = client->drop_output = client->ping_outstanding = false;
+    client->connack_seen = client->has_spoken = false;
+    client->drop_output = client->ping_outstanding = false;
     client->ending = (struct m5_client_ending){0};
     client->opened_at_ms = client->received_at_ms = client->now_ms;
     client->sent_clean_start = start == M5_CLIENT_START_AS_CONFIGURED && client->config.clean_start;
@@ -366,6 +367,7 @@ void m5_client_sent(struct m5_client *client, size_t size)
 {
     m5_client_buffer_consume(&client->out, client->allocator, size, M5_CLIENT_BUFFER_KEEP);
     client->progress_at_ms = client->now_ms;
+    client->has_spoken = true;
 }
 
 /* ---- operations ---- */

@@ -88,6 +88,15 @@ static bool is_kept(const struct m5_client *client)
                                               : !client->sent_clean_start;
 }
 
+/* Tells whether our CONNECT may have made a session whose CONNACK was lost: then Session Present is
+ * what to expect next time, and nothing of that session is missing here [MQTT-3.2.2-4]. */
+static bool may_have_begun(const struct m5_client *client)
+{
+    return !client->connack_seen && client->has_spoken && !client->ending.by_server &&
+           (client->version == MQTT5_VERSION_5 ? client->config.session_expiry_s > 0
+                                               : !client->sent_clean_start);
+}
+
 static void suspend_waiting(struct m5_client *client, bool kept)
 {
     struct m5_list *node = client->waiting.next, *next;
@@ -141,7 +150,7 @@ void m5_client_session_suspend(struct m5_client *client)
         finish_released(client);
         m5_client_received_forget(client);
     }
-    client->has_session = kept;
+    client->has_session = kept || may_have_begun(client);
 }
 
 /* ---- the next connection ---- */
