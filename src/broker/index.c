@@ -8,8 +8,8 @@
  * Who may do what: readers only load, and only through the tables' arrays, `plus`, `here`, `below`
  * and `children`, which writers store with release after all they lead to is complete. Everything
  * else belongs to whoever holds the lock. A new filter is published last, by its terminal or its
- * slot: until then a reader meets branches that lead nowhere. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+ * slot: until then a reader meets branches that lead nowhere.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "broker/index.h"
 
 #include "base/alloc.h"

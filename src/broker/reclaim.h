@@ -4,11 +4,10 @@
  * (m5_reclaim_quiescent); a round is complete when every shard has said so since it began, and only
  * then the next begins. An object is freed after three whole rounds:
  *   1. nobody can find it any more, and nobody puts it into a ring any more;
- *   2. every shard has ended the turn that it was in, which may have begun before a ring was
- * filled;
+ *   2. every shard has ended the turn that it was in, begun before the last ring was filled;
  *   3. every shard has ended one more turn, and so has used what was in its rings.
- * A shard counts as one with 2 calls only if they fall after round 1 has ended for all: counting
- * calls per shard alone would let a fast shard run ahead of a slow one that has yet to fill a ring.
+ * Counting each shard's calls alone would not do: a fast shard would run ahead of a slow one that
+ * has yet to put into the fast one's ring what it found before.
  *
  * With one shard there are no rings: a call frees what was retired before it.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */

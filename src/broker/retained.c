@@ -249,6 +249,8 @@ static bool fits(const struct m5_retained_store *store, const struct record *add
     const struct m5_retained_limits *limits = &store->limits;
     if (added->shared.value.exempt)
         return true;
+    if (replaced != NULL && replaced->shared.value.exempt)
+        replaced = NULL; /* it was not counted */
     const uint64_t count = m5_retained_count(store) + (replaced == NULL);
     const size_t bytes = m5_retained_bytes(store) - (replaced == NULL ? 0 : replaced->shared.size);
     return (limits->messages_max == 0 || count <= limits->messages_max) &&

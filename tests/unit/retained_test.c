@@ -399,6 +399,27 @@ static void the_payload_is_limited(void **state)
     tear_down(&f);
 }
 
+static void what_is_exempt_is_neither_counted_nor_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    set_up_limited(&f, (struct m5_retained_limits){.messages_max = 1, .bytes_max = 400});
+    struct m5_retained_value value = value_of("$SYS/uptime", "1 seconds", NEVER);
+    value.exempt = true;
+    assert_int_equal(m5_retained_set(f.store, &value), MQTT5_OK);
+    assert_int_equal(m5_retained_set(f.store, &value), MQTT5_OK);
+    assert_int_equal(m5_retained_count(f.store), 0);
+    assert_int_equal(m5_retained_bytes(f.store), 0);
+    assert_int_equal(collect_count(&f, "$SYS/#", 0), 1);
+    assert_int_equal(set(&f, "$SYS/uptime", "not exempt"), MQTT5_OK);
+    assert_int_equal(m5_retained_count(f.store), 1);
+    assert_int_equal(set(&f, "a", "1"), MQTT5_ERR_QUOTA);
+    assert_int_equal(m5_retained_set(f.store, &value), MQTT5_OK);
+    assert_int_equal(m5_retained_count(f.store), 0);
+    assert_int_equal(set(&f, "a", "1"), MQTT5_OK);
+    tear_down(&f);
+}
+
 /* ---- expiry ---- */
 
 static void what_has_expired_is_not_collected_and_goes(void **state)
@@ -665,6 +686,7 @@ int main(void)
         cmocka_unit_test(the_number_of_messages_is_limited),
         cmocka_unit_test(the_bytes_are_limited_and_a_refused_message_changes_nothing),
         cmocka_unit_test(the_payload_is_limited),
+        cmocka_unit_test(what_is_exempt_is_neither_counted_nor_refused),
         cmocka_unit_test(what_has_expired_is_not_collected_and_goes),
         cmocka_unit_test(a_sweep_removes_as_many_as_it_may),
         cmocka_unit_test(the_sweep_comes_round_to_a_record_behind_many_that_stay),
