@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOPICS = 1 << 16, TOPIC_MAX = 48, ROUNDS = 5 };
+enum { TOPICS = 1 << 16, TOPIC_MAX = 48, ROUNDS = 9 };
 
 static const struct m5_hash_key key = {.k0 = 1, .k1 = 2};
 
@@ -50,10 +50,11 @@ static void heap_free(void *ctx, void *memory, size_t size)
 
 static const struct mqtt5_allocator heap = {.alloc = heap_alloc, .free = heap_free};
 
+/* Time of this thread, so that what else runs on the machine counts less. */
 static double now_ns(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
