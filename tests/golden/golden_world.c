@@ -83,6 +83,7 @@ static const struct {
     SETTING(maximum_packet_size, SETTING_U32),
     SETTING(receive_maximum, SETTING_U16),
     SETTING(topic_alias_maximum, SETTING_U16),
+    SETTING(topic_alias_outgoing_max, SETTING_U16),
     SETTING(server_keep_alive_s, SETTING_U16),
     SETTING(keep_alive_max_s, SETTING_U16),
     SETTING(session_expiry_max_s, SETTING_U32),
