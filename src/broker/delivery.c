@@ -162,13 +162,18 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
 {
     struct m5_delivery *delivery = m5_delivery_at(session, session->sent);
     if (delivery->state == M5_DELIVERY_WAITING) {
-        bool expired = is_expired(shard, delivery);
-        enum sent result = expired ? DISCARDED : send_publish(shard, session, conn, delivery);
+        enum sent result = SENT;
+        if (is_expired(shard, delivery)) {
+            M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
+            result = DISCARDED;
+        } else if (!m5_may_deliver(shard, session, m5_message_read(delivery->message).topic, 1)) {
+            result = DISCARDED; /* rights may have gone since it was queued */
+        } else {
+            result = send_publish(shard, session, conn, delivery);
+        }
         if (result == NOT_NOW)
             return false;
         stop_waiting(shard, session, delivery);
-        if (expired)
-            M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
         if (result == DISCARDED) {
             complete(shard, delivery);
             skip_number(session, session->sent);

@@ -49,6 +49,8 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_budget_init(&shard->budget, engine->allocator,
                    engine->config.memory_max / engine->shard_count);
     shard->allocator = &shard->budget.table;
+    shard->memory_soft =
+        shard->budget.limit == 0 ? SIZE_MAX : shard->budget.limit - shard->budget.limit / 8;
     m5_rng_init(&shard->rng, env->seed[2] + index * 0x9E3779B97F4A7C15u);
     m5_timer_wheel_init(&shard->wheel, env->now_ms);
     m5_list_init(&shard->dirty);

@@ -140,8 +140,7 @@ static uint8_t refusal(struct m5_conn *conn, const struct mqtt5_publish *publish
         return MQTT5_REASON_NOT_AUTHORIZED;
     }
     /* The last eighth of the memory is for what was taken already. */
-    size_t limit = shard->budget.limit;
-    if (limit != 0 && shard->budget.used > limit - limit / 8) {
+    if (shard->budget.used > shard->memory_soft) {
         M5_COUNT(shard, limit_memory, 1);
         m5_event_limit(shard, conn, "memory_max");
         return MQTT5_REASON_QUOTA_EXCEEDED;
@@ -238,9 +237,9 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     uint8_t qos = frame->flags >> 1;
     size_t start = 2 + run->topic.len + (qos > 0 ? 2u : 0u) + 1; /* of the payload */
     if (run->count == 0 || (frame->flags & 9) != 0 || qos > shard->config->maximum_qos ||
-        conn->version != MQTT5_VERSION_5 || m5_run_full(run) || shard->budget.limit != 0 ||
-        !shard->access->allow_everything || frame->body.len < start ||
-        m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
+        conn->version != MQTT5_VERSION_5 || m5_run_full(run) ||
+        shard->budget.used > shard->memory_soft || !shard->access->allow_everything ||
+        frame->body.len < start || m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
         memcmp(body + 2, run->topic.data, run->topic.len) != 0)
         return false;
     uint16_t packet_id = qos > 0 ? m5_read_u16(body + start - 3) : 0;

@@ -50,12 +50,7 @@ static bool is_wanted(struct m5_shard *shard, const struct m5_session *session,
     if ((job->options.flags & M5_SUB_NO_LOCAL) != 0 &&
         m5_bytes_equal(value->publisher, session->principal.client_id))
         return false;
-    const struct m5_access *access = shard->access;
-    if (access->allow_everything ||
-        access->deliver(access->ctx, &session->principal, value->topic) == M5_ACCESS_ALLOW)
-        return true;
-    M5_COUNT(shard, denied_deliver, 1);
-    return false;
+    return m5_may_deliver(shard, session, value->topic, 1);
 }
 
 static void send_one(struct m5_shard *shard, struct m5_session *session,

@@ -283,22 +283,11 @@ static void deliver_singly(struct m5_shard *shard, struct m5_run *run,
     }
 }
 
-static bool may_receive(struct m5_shard *shard, const struct m5_session *session,
-                        const struct m5_run *run)
-{
-    const struct m5_access *access = shard->access;
-    if (M5_LIKELY(access->allow_everything) ||
-        access->deliver(access->ctx, &session->principal, run->topic) == M5_ACCESS_ALLOW)
-        return true;
-    M5_COUNT(shard, denied_deliver, run->count);
-    return false;
-}
-
 static void deliver_to(struct m5_shard *shard, struct m5_run *run, const struct m5_target *target,
                        const uint32_t *ids)
 {
     struct m5_session *session = target->session;
-    if (!may_receive(shard, session, run))
+    if (!m5_may_deliver(shard, session, run->topic, run->count))
         return;
     struct m5_conn *conn = m5_session_conn(session);
     bool tracked = target->qos > 0 && run->acknowledged > 0;

@@ -43,6 +43,7 @@ struct m5_shard {
     uint64_t now_ms;
     struct m5_budget budget;
     const struct mqtt5_allocator *allocator; /* = &budget.table */
+    size_t memory_soft; /* bytes beyond which nothing new is taken: 7/8 of the budget */
     struct m5_rng rng;
     struct m5_timer_wheel wheel;
 
@@ -128,6 +129,19 @@ static inline struct m5_conn *m5_session_conn(const struct m5_session *session)
 {
     struct m5_conn *conn = session->conn;
     return conn != NULL && conn->state == M5_CONN_OPEN ? conn : NULL;
+}
+
+/* May this session be sent @p count messages of @p topic now? Asked for each delivery on every
+ * path: live, queued, sent again, retained, shared. Refusals are counted. */
+static inline bool m5_may_deliver(struct m5_shard *shard, const struct m5_session *session,
+                                  struct mqtt5_bytes topic, uint32_t count)
+{
+    const struct m5_access *access = shard->access;
+    if (M5_LIKELY(access->allow_everything) ||
+        access->deliver(access->ctx, &session->principal, topic) == M5_ACCESS_ALLOW)
+        return true;
+    M5_COUNT(shard, denied_deliver, count);
+    return false;
 }
 
 /* Detaches sessions of connections that are closing; may publish wills. Not within a run. */

@@ -258,17 +258,6 @@ static bool tell_home(struct m5_shard *shard, const struct m5_subscription *subs
 
 /* ---- delivering ---- */
 
-static bool may_get(struct m5_shard *shard, const struct m5_session *session,
-                    struct mqtt5_bytes topic)
-{
-    const struct m5_access *access = shard->access;
-    if (access->allow_everything ||
-        access->deliver(access->ctx, &session->principal, topic) == M5_ACCESS_ALLOW)
-        return true;
-    M5_COUNT(shard, denied_deliver, 1);
-    return false;
-}
-
 /* On the member's shard. */
 static void deliver(struct m5_shard *shard, struct m5_subscription *subscription,
                     const struct m5_message_view *view, struct m5_message *message)
@@ -277,7 +266,7 @@ static void deliver(struct m5_shard *shard, struct m5_subscription *subscription
     struct m5_sub_options options = subscription->options;
     uint8_t qos = view->qos < options.qos ? view->qos : options.qos; /* [MQTT-4.8.2-3] */
     bool retain = (options.flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0 && view->retain;
-    if (!may_get(shard, session, view->topic))
+    if (!m5_may_deliver(shard, session, view->topic, 1))
         return;
     if (qos == 0) {
         struct m5_single single = {
