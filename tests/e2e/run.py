@@ -42,8 +42,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--binary', default=str(HERE.parent.parent / 'build/release/mqttv5'))
     parser.add_argument('--broker-command', help='start another broker: {host} {port} {workers}')
-    parser.add_argument('--mosquitto', nargs='?', const='/usr/sbin/mosquitto',
-                        help='run against Mosquitto')
+    parser.add_argument('--mosquitto', action='store_const', const='/usr/sbin/mosquitto',
+                        help="run against Debian's Mosquitto")
     parser.add_argument('--workers', default='1,2', help='comma-separated (1,2)')
     parser.add_argument('--parallel', type=int, default=4, help='tests at once (4)')
     parser.add_argument('--list', action='store_true', help='print the names of the tests')

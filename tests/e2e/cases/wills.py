@@ -119,7 +119,9 @@ def cancelled_by_resumption(ctx):
         ctx.peer(name, expiry=60).will(ctx.topic(name), name, 1, WillDelayInterval=1) \
             .connect().drop()
         if name == 'resumed':
-            assert ctx.peer(name, clean=False, expiry=60).connect().session_present, 'no session'
+            back = ctx.peer(name, clean=False, expiry=60).connect()
+            assert back.session_present, 'no session'
+            back.drop()          # it has no will now, neither its own nor the first one's
     equal([m.payload for m in watcher.receive(1)], [b'gone'], 'wills')
 
 
@@ -130,3 +132,6 @@ def sent_on_takeover(ctx):
     ctx.peer('c').will(ctx.topic('will'), 'taken', 1).connect()
     ctx.peer('c').connect()
     equal(watcher.receive(1)[0].payload, b'taken', 'will')
+    ctx.peer('d', expiry=60).will(ctx.topic('will'), 'resumed', 1).connect()
+    assert ctx.peer('d', clean=False, expiry=60).connect().session_present, 'no session'
+    equal(watcher.receive(2)[1].payload, b'resumed', 'will without a delay, session resumed')
