@@ -19,7 +19,7 @@
 #define SECONDS_MAX    60
 #define SMALL_BYTES    4096   /* conversations that send more are not cut into pieces */
 #define SMALL_ADVANCE  600000 /* ms; the same for those that wait longer */
-#define SPLITS_DEFAULT 24
+#define SPLITS_DEFAULT 12
 
 struct options {
     const char *only;

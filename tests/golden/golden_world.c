@@ -13,7 +13,7 @@
 
 #define START_MS   1000000u /* not 0, so that a forgotten epoch shows */
 #define ROUNDS_MAX 100000u
-#define GUARD_SIZE (4u << 20)
+#define GUARD_SIZE (64u << 10) /* longer pieces come in several */
 #define VIEWS      16
 
 static bool fail(struct golden_world *world, const char *what)
