@@ -149,7 +149,17 @@ static struct sim_subscription some_subscription(struct sim_world *world,
     return wanted;
 }
 
-/* One request at a time: the broker may read nothing until it has answered, and it must be known
+static bool is_among(const struct sim_subscription *subscriptions, uint32_t count,
+                     const char *filter)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(subscriptions[i].filter, filter) == 0)
+            return true;
+    return false;
+}
+
+/* No filter twice in one request: which of its options a retained message is sent with is open.
+ * One request at a time: the broker may read nothing until it has answered, and it must be known
  * what it has read. */
 static void subscribe(struct sim_world *world, struct sim_client *client)
 {
@@ -159,11 +169,14 @@ static void subscribe(struct sim_world *world, struct sim_client *client)
     uint32_t count = sim_between(world, 1, 4);
     bool with_id = client->version == MQTT5_VERSION_5 && sim_chance(world, 40);
     uint32_t id = with_id ? sim_between(world, 1, 200) : 0;
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
-        wanted[i] = some_subscription(world, client);
-        wanted[i].id = id;
+        wanted[kept] = some_subscription(world, client);
+        wanted[kept].id = id;
+        if (!is_among(wanted, kept, wanted[kept].filter))
+            kept++;
     }
-    sim_client_subscribe(world, client, wanted, count);
+    sim_client_subscribe(world, client, wanted, kept);
 }
 
 static void unsubscribe(struct sim_world *world, struct sim_client *client)

@@ -222,8 +222,9 @@ static void send_publish(struct sim_world *world, struct sim_client *client, uin
             decorate(&decoration, index, &publish->properties);
         use_alias(world, client->link, message->topic, publish);
     }
-    sim_log(world, "c%llu publishes message %llu to topic %llu at QoS %llu, dup %llu",
-            client->number, index, message->topic, message->qos, dup);
+    sim_log(world, "c%llu publishes message %llu to topic %llu at QoS %llu, flags %llu",
+            client->number, index, message->topic, message->qos,
+            dup + message->retain * 2u + message->clears * 4u);
     sim_client_send(world, client, &packet,
                     (struct sim_mark){.type = SIM_MARK_PUBLISH, .message = index});
     free(payload);

@@ -66,18 +66,6 @@ static void note_must(struct verdict *verdict, const struct sim_subscription *su
         verdict->must_ids[verdict->must_id_count++] = subscription->id;
 }
 
-/* A retained message is sent as the subscription is when its turn comes, which may be after another
- * SUBSCRIBE with the same filter. */
-static void note_replay(struct sim_world *world, struct sim_epoch *epoch, uint32_t topic,
-                        struct verdict *verdict)
-{
-    for (uint32_t i = 0; i < epoch->subscriptions.count; i++) {
-        struct sim_subscription *subscription = &epoch->subscriptions.items[i];
-        if (subscription->home == SIM_NONE && sim_subscription_matches(world, subscription, topic))
-            note_may(verdict, subscription);
-    }
-}
-
 static struct verdict verdict_of(struct sim_world *world, struct sim_epoch *epoch,
                                  const struct sim_message *message)
 {
@@ -99,8 +87,6 @@ static struct verdict verdict_of(struct sim_world *world, struct sim_epoch *epoc
         if (!own && must_be_live(subscription, message))
             note_must(&verdict, subscription);
     }
-    if (verdict.replays > 0)
-        note_replay(world, epoch, message->topic, &verdict);
     return verdict;
 }
 

@@ -176,10 +176,6 @@ static void read_link(struct sim_world *world, struct sim_link *link)
 {
     if (!m5_conn_reading(link->conn))
         return;
-    if (link->waits) {
-        link->waits = false;
-        pass_marks(world, link);
-    }
     struct mqtt5_bytes ready = sim_pipe_ready(&link->up, world->now_ms);
     if (ready.len == 0)
         return;
@@ -196,6 +192,19 @@ static void read_link(struct sim_world *world, struct sim_link *link)
     world->bytes_fed += link->fed - before;
     link->last_fed_ms = world->now_ms;
     pass_marks(world, link);
+}
+
+/* Mail from another shard may have let the engine go on with what a connection had sent. */
+static void stop_waiting(struct sim_world *world, uint32_t index)
+{
+    for (uint32_t i = 0; i < world->links.count; i++) {
+        struct sim_link *link = world->links.items[i];
+        if (link->shard != index || !link->waits || link->conn == NULL ||
+            !m5_conn_reading(link->conn))
+            continue;
+        link->waits = false;
+        pass_marks(world, link);
+    }
 }
 
 static void accept_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
@@ -266,6 +275,7 @@ static void read_connack(struct sim_world *world, struct sim_link *link,
         link->keep_alive_s = (uint16_t)connack->properties.server_keep_alive_s;
     else if (link->client->version < MQTT5_VERSION_5 && world->config.server_keep_alive_s != 0)
         link->keep_alive_s = world->config.server_keep_alive_s; /* 3.1.1 cannot be told */
+    link->last_fed_ms = link->last_packet_ms = world->now_ms;
     bool present = connack->session_present;
     if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
         present = !present;
@@ -453,6 +463,7 @@ static void turn(struct sim_world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
     m5_shard_begin(shard, world->now_ms);
+    stop_waiting(world, index);
     uint32_t from = world->links.count > 0 ? sim_below(world, world->links.count) : 0;
     for (uint32_t i = 0; i < world->links.count && !world->failed; i++) {
         struct sim_link *link = world->links.items[(from + i) % world->links.count];

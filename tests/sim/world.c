@@ -67,6 +67,7 @@ static void make_clients(struct sim_world *world)
     if (!world->profile.monitor)
         return;
     struct sim_client *monitor = world->clients.items[0];
+    monitor->version = MQTT5_VERSION_5;
     monitor->monitor = monitor->durable = true;
     monitor->anonymous = false;
     snprintf(monitor->id, sizeof monitor->id, "monitor");
