@@ -39,9 +39,13 @@
 #define TRIM_LEAST         1000 /* connections that must have gone before memory is given back */
 
 /* After a batch of events the sockets are looked at again before output is written, so that under
- * load more messages share a write; a message that came alone is written at once. */
-#define COALESCE_ROUNDS 2
-#define COALESCE_LEAST  4    /* events in the round before */
+ * load more messages share a write. A message that came alone pays one look more, 0.4 of its 18 us.
+ * Measured, CPU us a message, medians of three runs, 0 / 4 / 8 / 16 rounds, on a busy machine:
+ * fan-out 1:100 at QoS 1 0.42 / 0.29 / 0.27 / 0.29, pair 10:10 at QoS 1 1.54 / 1.44 / 1.53 / 1.50;
+ * pair at QoS 0 and the latency of single messages (p50) do not change. With at least 2 or 4 events
+ * asked of a round before the next, or sockets passed over that were read before in the turn, the
+ * gain of fan-out is gone: it is the publisher that is read again and again. */
+#define COALESCE_ROUNDS 4
 #define COALESCE_EVENTS 1024 /* in one turn */
 
 /* A connection on its way to another worker. */
@@ -416,7 +420,7 @@ static void handle_input(struct m5_worker *worker, unsigned count)
     unsigned handled = count;
     handle_events(worker, count);
     for (int round = 0; round < COALESCE_ROUNDS; round++) {
-        if (count < COALESCE_LEAST || handled >= COALESCE_EVENTS)
+        if (count == 0 || handled >= COALESCE_EVENTS)
             return;
         count = m5_loop_wait(&worker->loop, 0);
         handled += count;
