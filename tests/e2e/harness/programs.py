@@ -112,7 +112,8 @@ class MosquittoSub(Process):
         self._subacks = Log('mosquitto_sub SUBACKs')
         # Into a pipe it would print at its end only.
         super().__init__(['stdbuf', '-oL', 'mosquitto_sub', '-h', host, '-p', port,
-                          '-V', 'mqtt' + version, '-d', '-F', SUB_FORMAT, *arguments], on_line=self._take)
+                          '-V', 'mqtt' + version, '-d', '-F', SUB_FORMAT, *arguments],
+                         on_line=self._take)
 
     def _take(self, line):
         if line.startswith('MSG\t'):
