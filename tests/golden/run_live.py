@@ -397,7 +397,8 @@ class Broker:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 time.sleep(SETTLE_S)  # until the broker has seen this connection end
-                return
+                if self.process.poll() is None:
+                    return
             except OSError:
                 time.sleep(0.02)
         self.kill()
