@@ -43,8 +43,9 @@
  * Measured, CPU us a message, medians of three runs, 0 / 4 / 8 / 16 rounds, on a busy machine:
  * fan-out 1:100 at QoS 1 0.42 / 0.29 / 0.27 / 0.29, pair 10:10 at QoS 1 1.54 / 1.44 / 1.53 / 1.50;
  * pair at QoS 0 and the latency of single messages (p50) do not change. With at least 2 or 4 events
- * asked of a round before the next, or sockets passed over that were read before in the turn, the
- * gain of fan-out is gone: it is the publisher that is read again and again. */
+ * asked of a round before the next, 4 to 10 of this turn and the last one together, or sockets
+ * passed over that were read before in the turn, the gain of fan-out is gone: it is the publisher
+ * that is read again and again. */
 #define COALESCE_ROUNDS 4
 #define COALESCE_EVENTS 1024 /* in one turn */
 
