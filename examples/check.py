@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Runs the examples, and checks that docs/ shows nothing else.
+
+    examples/check.py FOLDER      the folder that the examples were built into
+
+Every fenced C block of docs/client.md must be found, word for word, in one of the examples.
+SPDX-License-Identifier: MIT OR Apache-2.0
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+TIMEOUT_S = 60
+
+
+def check_docs():
+    sources = [path.read_text() for path in sorted(HERE.glob('*.c'))]
+    text = (HERE.parent / 'docs' / 'client.md').read_text()
+    blocks = re.findall(r'^```c\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
+    if not blocks:
+        sys.exit('docs/client.md shows no code')
+    for block in blocks:
+        if not any(block in source for source in sources):
+            sys.exit(f'docs/client.md: not in an example:\n{block}')
+
+
+def run(program, *arguments):
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False,
+                          timeout=TIMEOUT_S)
+    if done.returncode != 0:
+        sys.exit(f'{program} ended with {done.returncode}: {done.stdout}{done.stderr}')
+    return done.stdout
+
+
+def check_programs(folder):
+    broker = subprocess.Popen([folder / 'simple_broker', '0'], stdout=subprocess.PIPE, text=True)
+    try:
+        port = broker.stdout.readline().split()[-1]
+        url = f'mqtt://127.0.0.1:{port}'
+        if run(folder / 'simple_client', url) != 'sensors/temp/data: 25.5 °C\n':
+            sys.exit('simple_client printed something else')
+        if run(folder / 'publish_many', url, '20000') != '20000 messages acknowledged\n':
+            sys.exit('publish_many printed something else')
+    finally:
+        broker.terminate()
+        code = broker.wait(TIMEOUT_S)
+    if code != 0:
+        sys.exit(f'simple_broker ended with {code}')
+
+
+if __name__ == '__main__':
+    check_docs()
+    check_programs(pathlib.Path(sys.argv[1]))
