@@ -196,7 +196,7 @@ void m5_client_close_with(struct m5_client *client, enum mqtt5_error error)
                                         .as.disconnect = {.reason_code = reason}};
     if (!client->ending.known)
         client->ending = ending;
-    if (m5_client_send_packet(client, &packet)) /* the last one [MQTT-3.14.4-1] */
+    if (m5_client_send_packet(client, &packet)) /* the last one [MQTT-3.14.4-1] [MQTT-3.14.4-2] */
         client->state = MQTT5_CLIENT_CLOSING;
 }
 

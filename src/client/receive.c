@@ -41,7 +41,9 @@ static enum mqtt5_error resolve_alias(struct m5_client *client, struct mqtt5_pub
     return publish->topic.len > 0 ? MQTT5_OK : MQTT5_ERR_PROTOCOL;
 }
 
-/* Acknowledges a message of QoS > 0 [MQTT-4.5.0-2]. *again: it has been shown before. */
+/* Acknowledges a message of QoS > 0 [MQTT-4.5.0-2], at once and so in order [MQTT-4.6.0-2]
+ * [MQTT-4.6.0-3]. At QoS 1 the same identifier is a new message [MQTT-4.3.2-5]. *again: a QoS 2
+ * message has been shown before. */
 static enum mqtt5_error acknowledge(struct m5_client *client, const struct mqtt5_publish *publish,
                                     bool *again)
 {
@@ -109,7 +111,7 @@ static enum mqtt5_error take_pubrec(struct m5_client *client, struct m5_client_r
     }
     if (request->state == M5_REQUEST_WAITING) /* of an earlier connection, to be sent again */
         client->inflight++;
-    if (request->state != M5_REQUEST_RELEASED) {
+    if (request->state != M5_REQUEST_RELEASED) { /* never PUBLISH again [MQTT-4.3.3-6] */
         request->state = M5_REQUEST_RELEASED;
         request->reason_code = ack->reason_code;
         m5_list_remove(&request->node);
@@ -135,7 +137,8 @@ static enum mqtt5_error take_pubcomp(struct m5_client *client, struct m5_client_
     return MQTT5_OK;
 }
 
-/* PUBACK, PUBREC, PUBCOMP. */
+/* PUBACK, PUBREC, PUBCOMP: until then a message counts as unacknowledged [MQTT-4.3.2-3]
+ * [MQTT-4.3.3-3] [MQTT-4.3.3-5]. */
 static enum mqtt5_error take_ack(struct m5_client *client, uint8_t type,
                                  const struct mqtt5_ack *ack, struct m5_client_event *event,
                                  bool *show)
@@ -198,6 +201,7 @@ static enum mqtt5_error take_disconnect(struct m5_client *client,
     if (client->version != MQTT5_VERSION_5 ||
         MQTT5_HAS(&disconnect->properties, SESSION_EXPIRY_INTERVAL)) /* [MQTT-3.14.2-2] */
         return MQTT5_ERR_PROTOCOL;
+    /* Whatever the reason, the connection is over [MQTT-4.13.2-1]. */
     const struct m5_client_ending ending = {.known = true,
                                             .by_server = true,
                                             .error = MQTT5_ERR_CLOSED,

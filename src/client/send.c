@@ -97,6 +97,7 @@ static bool write_with_alias(struct m5_client *client, const struct m5_client_re
 
 /* ---- queued requests ---- */
 
+/* The identifier stays that of the first sending [MQTT-2.2.1-5] [MQTT-4.4.0-1]. */
 static bool write_plain(struct m5_client *client, const struct m5_client_request *request)
 {
     uint8_t *out = reserve(client, request->size);
@@ -118,7 +119,7 @@ static void write_request(struct m5_client *client, struct m5_client_request *re
                          (client->state == MQTT5_CLIENT_CONNECTED && write_plain(client, request));
     if (!written)
         return;
-    if (request->packet_id == 0) { /* QoS 0 ends here */
+    if (request->packet_id == 0) { /* QoS 0 ends here [MQTT-4.3.1-1] */
         m5_client_finish(client, request, MQTT5_OK, 0);
         return;
     }
@@ -129,7 +130,7 @@ static void write_request(struct m5_client *client, struct m5_client_request *re
         client->inflight++;
 }
 
-/* Sends SUBSCRIBEs and UNSUBSCRIBEs, which wait for no quota [MQTT-3.3.4-8]. */
+/* Sends SUBSCRIBEs and UNSUBSCRIBEs, which wait for no quota [MQTT-3.3.4-8] [MQTT-4.9.0-3]. */
 static void transmit_control(struct m5_client *client)
 {
     while (!m5_list_empty(&client->control) && client->state == MQTT5_CLIENT_CONNECTED) {
@@ -151,7 +152,8 @@ static bool has_quota(const struct m5_client *client)
            client->inflight < client->config.inflight_max;
 }
 
-/* Sends the first message that waits; false when it has to wait on. */
+/* Sends the first message that waits, with an identifier that is free [MQTT-4.3.2-1]
+ * [MQTT-4.3.3-1]; false when it has to wait on. */
 static bool transmit_first(struct m5_client *client)
 {
     struct m5_client_request *request = m5_client_request_of(client->waiting.next);

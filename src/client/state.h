@@ -43,7 +43,7 @@ struct m5_client {
     enum mqtt5_client_state state;
     bool connack_seen;
     bool sent_clean_start;
-    bool has_spoken; /* bytes of the CONNECT are out */
+    bool has_spoken;  /* bytes of the CONNECT are out */
     bool drop_output; /* CLOSING: do not send what is left */
     bool ping_outstanding;
     struct m5_client_buffer in, out;
