@@ -322,12 +322,15 @@ static uint32_t missing_in(struct sim_world *world, struct sim_epoch *epoch)
     uint32_t missing = 0;
     for (uint32_t index = 0; index < world->messages.count; index++) {
         const struct sim_message *message = sim_message_at(world, index);
-        if (!is_promised(message) || has_come(epoch, index) || !fits(epoch->client, message))
+        if (!is_promised(message) || !fits(epoch->client, message))
             continue;
         if (world->topics.items[message->topic].family == SIM_SHARED && !epoch->client->monitor)
             continue;
         struct verdict verdict = verdict_of(world, epoch, message);
         if (verdict.must_qos < 1)
+            continue;
+        world->obligations++;
+        if (has_come(epoch, index))
             continue;
         missing++;
         if (!world->profile.small_limits)
@@ -364,11 +367,14 @@ static uint32_t missing_in_groups(struct sim_world *world)
         for (uint32_t home = 0; home < SIM_HOMES; home++) {
             bool gone = message->qos == 2 && home % 2 == 1 &&
                         world->groups[home].left_tick > message->first_fed_tick;
-            if (message->group_seen[home] > 0 || gone || !group_has_member(world, home, message))
+            if (gone || !group_has_member(world, home, message))
+                continue;
+            world->obligations++;
+            if (message->group_seen[home] > 0)
                 continue;
             missing++;
-            /* Who got it may have unsubscribed and gone without an answer: then it is counted. */
-            bool left = world->groups[home].left_tick > message->first_fed_tick;
+            /* Who got it may have unsubscribed, then gone without an answer: then it is counted. */
+            bool left = world->groups[home].unsubscribed_tick > message->first_fed_tick;
             if (!world->profile.small_limits && !left)
                 sim_fail(world,
                          "message %u to %s was acknowledged, but no member of the shared "

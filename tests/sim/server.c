@@ -194,13 +194,16 @@ static void read_link(struct sim_world *world, struct sim_link *link)
     pass_marks(world, link);
 }
 
-/* Mail from another shard may have let the engine go on with what a connection had sent. */
-static void stop_waiting(struct sim_world *world, uint32_t index)
+/* Time and mail have done their work: silent clients are gone, and connections that waited for
+ * another shard have gone on with what had been read. */
+static void after_begin(struct sim_world *world, uint32_t index)
 {
     for (uint32_t i = 0; i < world->links.count; i++) {
         struct sim_link *link = world->links.items[i];
-        if (link->shard != index || !link->waits || link->conn == NULL ||
-            !m5_conn_reading(link->conn))
+        if (link->shard != index)
+            continue;
+        sim_session_keep_alive(world, link);
+        if (!link->waits || link->conn == NULL || !m5_conn_reading(link->conn))
             continue;
         link->waits = false;
         pass_marks(world, link);
@@ -463,7 +466,7 @@ static void turn(struct sim_world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
     m5_shard_begin(shard, world->now_ms);
-    stop_waiting(world, index);
+    after_begin(world, index);
     uint32_t from = world->links.count > 0 ? sim_below(world, world->links.count) : 0;
     for (uint32_t i = 0; i < world->links.count && !world->failed; i++) {
         struct sim_link *link = world->links.items[(from + i) % world->links.count];

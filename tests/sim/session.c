@@ -195,9 +195,11 @@ void sim_session_connack(struct sim_world *world, struct sim_link *link, uint8_t
         session->ended_ms = world->now_ms;
     }
     unsigned expected = expected_presence(world, link, session);
-    if (expected != 2 && present != (expected == 1))
+    if (expected != 2 && present != (expected == 1)) {
         sim_fail(world, "session present is %d for %s, expected was %u [MQTT-3.2.2-2]", present,
                  client->id, expected);
+        return;
+    }
     settle_pending_will(world, session, present);
     attach(world, link, present);
 }
@@ -222,6 +224,8 @@ void sim_session_keep_alive(struct sim_world *world, struct sim_link *link)
 {
     if (link->conn == NULL || !link->accepted || link->end != SIM_ALIVE || link->keep_alive_s == 0)
         return;
+    if (sim_lie(world, SIM_BREAK_KEEP_ALIVE))
+        link->last_packet_ms = link->last_fed_ms = 0;
     uint64_t allowed_ms = (uint64_t)link->keep_alive_s * 1500;
     uint64_t silent_ms = world->now_ms - link->last_packet_ms;
     if (silent_ms < allowed_ms)

@@ -425,7 +425,8 @@ struct sim_stream { /* messages of one publisher to one topic at one QoS are ord
 };
 
 struct sim_group {      /* a share name */
-    uint64_t left_tick; /* when a member last went */
+    uint64_t left_tick;         /* when a member last went, or may have */
+    uint64_t unsubscribed_tick; /* when one last asked to */
 };
 
 struct sim_options {
@@ -463,8 +464,9 @@ struct sim_world {
     bool lied;
     uint32_t lie_countdown;
     /* seen from outside, to compare with the engine's own figures */
-    uint64_t bytes_fed, bytes_taken, packets_fed, publishes_fed, deliveries;
+    uint64_t bytes_fed, bytes_taken, packets_fed, publishes_fed;
     uint64_t packets_taken, publishes_taken;
+    uint64_t deliveries, obligations; /* judged; what had to arrive by the end */
     bool output_lost; /* a connection went before all its output was taken */
     uint64_t turn;
 };
