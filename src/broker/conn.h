@@ -38,6 +38,8 @@ struct m5_conn {
     bool silent;              /* nothing more may be sent [MQTT-3.14.4-1] */
     bool over_limit;          /* beyond connections_max: CONNECT will be refused */
     bool problem_information; /* reason strings and user properties are wanted */
+    bool urgent;              /* there is more to send than acknowledgements */
+    uint8_t postponed;        /* turns that its acknowledgements have waited */
     bool will_kept;           /* false after DISCONNECT with reason code 0 */
     bool by_client;           /* the client said goodbye */
     uint8_t close_reason;     /* for the log */
@@ -59,6 +61,9 @@ struct m5_conn {
 
 /* Queues the connection for the host's attention. */
 void m5_conn_touch(struct m5_conn *conn);
+
+/* The same when there are only acknowledgements to send, which may wait for company. */
+void m5_conn_touch_lazily(struct m5_conn *conn);
 
 /* Room for @p size bytes of one packet, to be written at once; counted as one packet. NULL: no
  * memory (the connection is then being closed), or it may not send any more. */
@@ -85,6 +90,9 @@ void m5_conn_close(struct m5_conn *conn, uint8_t reason, const char *text);
 
 /* Closes because of what the peer sent. */
 void m5_conn_fail(struct m5_conn *conn, enum mqtt5_error error);
+
+/* Counts what was wrong with a packet: malformed, against the protocol, or which limit it broke. */
+void m5_count_error(struct m5_shard *shard, enum mqtt5_error error);
 
 /* Closes without another byte: memory has run out. */
 void m5_conn_abort(struct m5_conn *conn);

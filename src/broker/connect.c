@@ -48,10 +48,7 @@ static void refuse_undecoded(struct m5_conn *conn, enum mqtt5_error error, uint8
         m5_conn_fail(conn, error); /* whatever this is, it is not MQTT [MQTT-3.1.2-1] */
         return;
     }
-    if (mqtt5_error_reason(error) == MQTT5_REASON_MALFORMED_PACKET)
-        M5_COUNT(conn->shard, errors_malformed, 1);
-    else
-        M5_COUNT(conn->shard, errors_protocol, 1);
+    m5_count_error(conn->shard, error);
     bool v3 = version == MQTT5_VERSION_3_1 || version == MQTT5_VERSION_3_1_1;
     if (v3 && error != MQTT5_ERR_PROTOCOL_VERSION && error != MQTT5_ERR_CLIENT_ID) {
         conn->error = error; /* 3.1.1 has no return code for it [MQTT-3.1.4-1] */

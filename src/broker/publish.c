@@ -265,8 +265,8 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
 /* Levels over the limit: the decoder has read everything else. */
 static void too_deep(struct m5_conn *conn, const struct mqtt5_publish *publish)
 {
-    M5_COUNT(conn->shard, limit_topic_levels, 1);
     if (publish->qos > 0 && conn->version == MQTT5_VERSION_5) {
+        M5_COUNT(conn->shard, limit_topic_levels, 1);
         turn_down(conn, publish, MQTT5_REASON_TOPIC_NAME_INVALID);
         return;
     }

@@ -600,6 +600,11 @@ bool m5_retain(struct m5_shard *shard, const struct m5_session *publisher,
                                       .exempt = publisher == NULL};
     if (publisher != NULL)
         value.publisher = publisher->principal.client_id;
+    /* What is retained belongs to no shard's budget; to remove something needs no memory. */
+    if (publisher != NULL && view->payload.len > 0 && m5_engine_memory_full(shard->engine)) {
+        M5_COUNT(shard, limit_memory, 1);
+        return false;
+    }
     if (m5_retained_set(shard->engine->retained, &value) == MQTT5_OK)
         return true;
     M5_COUNT(shard, limit_retained, 1);

@@ -273,7 +273,10 @@ static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
     struct m5_shard *shard = conn->shard;
     struct mqtt5_filter filter;
     uint8_t code = MQTT5_REASON_SUCCESS;
-    if (mqtt5_filter_parse(text, shard->config->topic_levels_max, &filter) != MQTT5_OK)
+    enum mqtt5_error error = mqtt5_filter_parse(text, shard->config->topic_levels_max, &filter);
+    if (error == MQTT5_ERR_FILTER_LEVELS)
+        M5_COUNT(shard, limit_topic_levels, 1);
+    if (error != MQTT5_OK)
         code = MQTT5_REASON_TOPIC_FILTER_INVALID;
     struct m5_subscription *subscription =
         code == MQTT5_REASON_SUCCESS ? m5_subscription_find(shard, conn->session, &filter) : NULL;

@@ -5,16 +5,19 @@
 
 #include "base/assert.h"
 #include "host/address.h"
+#include "host/broker.h"
 #include "host/log.h"
 #include "host/notify.h"
 
 #include <mqtt5/broker.h>
 
+#include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
+
 #include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define LISTENERS_MAX 64
@@ -240,71 +243,60 @@ static int check_call(const struct cli_call *call)
 
 /* ---- signals ---- */
 
-/* A thread waits for signals, so that what they cause is ordinary code. */
+/* Signals arrive as input of the first worker, so that what they cause is ordinary code and a
+ * broker with one worker is a process with one thread. */
 struct signal_watch {
     struct mqtt5_broker *broker;
     struct m5_log log;
     struct m5_log_sink sink;
-    sigset_t set;
-    pthread_t thread;
-    atomic_bool done;
+    int fd;
+    bool stopping;
 };
 
-static const char *signal_name(int number)
+static const char *signal_name(uint32_t number)
 {
     return number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
 }
 
-static void *watch_signals(void *argument)
+static void on_signal(void *context)
 {
-    struct signal_watch *watch = (struct signal_watch *)argument;
-    bool stopping = false;
-    for (;;) {
-        int number;
-        if (sigwait(&watch->set, &number) != 0)
-            continue;
-        if (atomic_load(&watch->done))
-            return NULL;
-        if (number == SIGHUP) {
+    struct signal_watch *watch = (struct signal_watch *)context;
+    struct signalfd_siginfo info;
+    while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGHUP) {
             m5_log_note(&watch->log, M5_LOG_SIGNAL_IGNORED, "signal", "SIGHUP: no reload yet");
             continue;
         }
-        if (stopping)
+        if (watch->stopping)
             _exit(CLI_FAILED); /* asked twice: at once */
-        stopping = true;
-        m5_log_note(&watch->log, M5_LOG_SIGNAL_RECEIVED, "signal", signal_name(number));
+        watch->stopping = true;
+        m5_log_note(&watch->log, M5_LOG_SIGNAL_RECEIVED, "signal", signal_name(info.ssi_signo));
         m5_notify("STOPPING=1");
         mqtt5_broker_stop(watch->broker);
     }
 }
 
-static bool start_watch(struct signal_watch *watch, struct mqtt5_broker *broker,
-                        const struct mqtt5_broker_options *options)
+/* Blocks the signals; threads made later inherit that. False when the system refuses. */
+static bool open_watch(struct signal_watch *watch, const struct mqtt5_broker_options *options)
 {
-    watch->broker = broker;
-    atomic_init(&watch->done, false);
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    signal(SIGPIPE, SIG_IGN);
+    sigprocmask(SIG_BLOCK, &set, NULL);
     m5_log_sink_init(&watch->sink, options);
     m5_log_init(&watch->log, &watch->sink);
-    return pthread_create(&watch->thread, NULL, watch_signals, watch) == 0;
+    watch->fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return watch->fd >= 0;
 }
 
-static void end_watch(struct signal_watch *watch)
+static void close_watch(struct signal_watch *watch)
 {
-    atomic_store(&watch->done, true);
-    pthread_kill(watch->thread, SIGTERM);
-    pthread_join(watch->thread, NULL);
+    if (watch->fd >= 0)
+        close(watch->fd);
     m5_log_sink_fini(&watch->sink);
-}
-
-/* From here on signals wait for the thread; threads made later inherit that. */
-static void block_signals(sigset_t *set)
-{
-    signal(SIGPIPE, SIG_IGN);
-    sigemptyset(set);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, set, NULL);
 }
 
 /* ---- running ---- */
@@ -322,24 +314,25 @@ static void open_standard_files(void)
 static int serve(const struct cli_call *call, const struct mqtt5_broker_options *options)
 {
     struct signal_watch *watch = (struct signal_watch *)calloc(1, sizeof *watch);
-    struct mqtt5_broker *broker;
+    struct mqtt5_broker *broker = NULL;
     const char *why;
     if (watch == NULL)
         return cli_failed(call, "out of memory");
-    block_signals(&watch->set);
+    bool watching = open_watch(watch, options);
     int code = CLI_FAILED;
     if (mqtt5_broker_new(options, &broker, &why) != MQTT5_OK) {
         cli_error(call, "%s", why);
-    } else if (!start_watch(watch, broker, options)) {
-        cli_error(call, "cannot start a thread");
+    } else if (!watching || !m5_broker_watch(broker, watch->fd, on_signal, watch)) {
+        cli_error(call, "cannot watch for signals: %s", strerror(errno));
     } else {
+        watch->broker = broker;
         m5_notify("READY=1");
         if (mqtt5_broker_run(broker) == MQTT5_OK)
             code = CLI_OK;
         else
             cli_error(call, "a worker could not be started");
-        end_watch(watch);
     }
+    close_watch(watch);
     mqtt5_broker_free(broker);
     free(watch);
     return code;

@@ -6,6 +6,7 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "broker/engine.h"
+#include "host/broker.h"
 #include "host/listener.h"
 #include "host/worker.h"
 
@@ -312,6 +313,15 @@ enum mqtt5_error mqtt5_broker_new(const struct mqtt5_broker_options *options,
     else
         mqtt5_broker_free(broker);
     return error;
+}
+
+bool m5_broker_watch(struct mqtt5_broker *broker, int fd, void (*ready)(void *ctx), void *ctx)
+{
+    struct m5_worker *worker = &broker->crew.workers[0];
+    worker->guest = (struct m5_watch){.fd = fd, .flags = M5_WATCH_GUEST};
+    worker->guest_ready = ready;
+    worker->guest_ctx = ctx;
+    return m5_loop_add(&worker->loop, fd, &worker->guest, M5_LOOP_READ);
 }
 
 /* ---- running ---- */

@@ -49,6 +49,10 @@
 #define COALESCE_ROUNDS 4
 #define COALESCE_EVENTS 1024 /* in one turn */
 
+/* A turn with so many events is one of many: acknowledgements wait for the next one, which comes at
+ * once. */
+#define BUSY_EVENTS 2
+
 /* A connection on its way to another worker. */
 struct m5_moved {
     struct m5_moved *next;
@@ -335,6 +339,8 @@ static bool flush(struct m5_worker *worker, struct m5_socket *socket)
 /* Does what the engine wants done with a connection; false when it is not the engine's any more. */
 static bool settle(struct m5_worker *worker, struct m5_socket *socket)
 {
+    if (worker->busy && m5_conn_postpone(socket->conn))
+        return true;
     for (;;) {
         if ((socket->watch.flags & M5_WATCH_UNREAD) != 0 && m5_conn_reading(socket->conn))
             set_flags(worker, &socket->watch, socket->watch.flags & ~M5_WATCH_UNREAD);
@@ -391,6 +397,8 @@ static void handle_events(struct m5_worker *worker, unsigned count)
         struct m5_watch *ready = (struct m5_watch *)event.handle;
         if ((ready->flags & M5_WATCH_LISTENER) != 0)
             accept_batch(worker, ready);
+        else if ((ready->flags & M5_WATCH_GUEST) != 0)
+            worker->guest_ready(worker->guest_ctx);
         else
             handle_socket(worker, M5_CONTAINER_OF(ready, struct m5_socket, watch), event.events);
     }
@@ -447,8 +455,10 @@ static void trim(struct m5_worker *worker)
 
 static void turn(struct m5_worker *worker)
 {
-    const unsigned count = m5_loop_wait(&worker->loop, timeout_ms(worker));
+    const bool postponed = m5_shard_postponed(worker->shard);
+    const unsigned count = m5_loop_wait(&worker->loop, postponed ? 0 : timeout_ms(worker));
     m5_loop_awake(&worker->loop);
+    worker->busy = count >= BUSY_EVENTS;
     worker->now_ms = read_clock();
     m5_shard_begin(worker->shard, worker->now_ms);
     adopt_moved(worker);

@@ -23,6 +23,7 @@ struct m5_watch {
 #define M5_WATCH_UNREAD    4u  /* the engine does not want to read now: input is not watched */
 #define M5_WATCH_UNWRITTEN 8u  /* output is left over: waiting until the socket takes more */
 #define M5_WATCH_BROKEN    16u /* writing failed: output is thrown away, what arrived is read */
+#define M5_WATCH_GUEST     32u /* a descriptor of the program's own: see m5_broker_watch() */
 
 /* A connection, as small as can be: there may be a million idle ones. */
 struct m5_socket {
@@ -52,6 +53,7 @@ struct m5_worker {
     uint32_t index;
     struct m5_shard *shard;
     pthread_t thread;
+    bool busy;               /* this turn has much to do: see m5_conn_postpone() */
     uint64_t now_ms;         /* monotonic, read once a turn */
     uint64_t drain_until_ms; /* 0 until it drains */
 
@@ -62,6 +64,10 @@ struct m5_worker {
     int reserve_fd;              /* to turn connections away with when descriptors run out */
     uint64_t turned_away;        /* so far */
     uint64_t turned_away_log_ms; /* when that may be said again */
+
+    struct m5_watch guest; /* of the first worker: a descriptor that the program wants watched */
+    void (*guest_ready)(void *ctx);
+    void *guest_ctx;
 
     struct m5_pool sockets;
     struct m5_list open;
