@@ -281,6 +281,14 @@ def client_ids_of(scenario):
     return {unescape(x) for x in found if x and len(x) < 60}
 
 
+def leave(conn):
+    """DISCONNECT, and wait for the end: then the session and its subscriptions are gone."""
+    conn.send(b"\xe0\0")
+    end = time.monotonic() + 2
+    while not conn.eof and time.monotonic() < end:
+        conn.fill(0.5)
+
+
 def clean_broker(host, port, ids):
     """Ends the sessions of these clients and removes every retained message."""
     for one in ids:
@@ -289,7 +297,7 @@ def clean_broker(host, port, ids):
             body = b"\0\4MQTT\5\2\0\0\0" + len(one).to_bytes(2, "big") + one
             c.send(b"\x10" + varint(len(body)) + body)
             if c.next_packet(2) is not None:
-                c.send(b"\xe0\0")
+                leave(c)
             c.close()
         except OSError:
             pass
@@ -309,7 +317,7 @@ def clean_broker(host, port, ids):
             _, pos = read_varint(packet, 1, len(packet))
             topic = packet[pos:pos + 2 + int.from_bytes(packet[pos:pos + 2], "big")]
             c.send(b"\x31" + varint(len(topic) + 1) + topic + b"\0")
-    c.send(b"\xe0\0")
+    leave(c)
     c.close()
 
 
