@@ -21,7 +21,7 @@ static void draw_profile(struct sim_world *world)
     profile->shards = sim_between(world, 1, SIM_SHARDS);
     profile->clients =
         sim_chance(world, 85) ? sim_between(world, 10, 24) : sim_between(world, 25, 60);
-    profile->steps = sim_between(world, 150, 400);
+    profile->steps = sim_between(world, 80, 220);
     profile->small_limits = sim_chance(world, 15);
     profile->expiry = sim_chance(world, 50);
     profile->monitor = sim_chance(world, 50);
