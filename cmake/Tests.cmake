@@ -56,6 +56,14 @@ foreach(source IN LISTS tsan_sources)
     set_tests_properties(${name} PROPERTIES LABELS threads TIMEOUT 300)
 endforeach()
 
+# Unit tests with threads in them, which it looks at as well.
+foreach(name IN ITEMS client_host_test)
+    if(TARGET ${name})
+        add_dependencies(thread_tests ${name})
+        set_tests_properties(${name} PROPERTIES LABELS "unit;threads")
+    endif()
+endforeach()
+
 # With MQTT5_FUZZ a target is a libFuzzer program; otherwise it replays its corpus as a test.
 file(GLOB fuzz_sources CONFIGURE_DEPENDS ${tests}/fuzz/fuzz_*.c)
 file(GLOB fuzz_helpers CONFIGURE_DEPENDS ${tests}/fuzz/support/*.c)
