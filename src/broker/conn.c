@@ -396,6 +396,16 @@ void m5_conn_alarm(struct m5_conn *conn)
 
 /* ---- packets ---- */
 
+uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count)
+{
+    uint8_t *at = packet_room(conn, 4 * (size_t)count);
+    if (at == NULL)
+        return NULL;
+    M5_COUNT(conn->shard, packets_sent, count - 1);
+    m5_conn_touch_lazily(conn);
+    return at;
+}
+
 void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason)
 {
     bool with_reason = reason != MQTT5_REASON_SUCCESS && conn->version == MQTT5_VERSION_5;

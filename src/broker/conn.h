@@ -77,6 +77,9 @@ bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet);
 /* Queues PUBACK, PUBREC, PUBREL or PUBCOMP; 3.x has no reason codes, there it is left out. */
 void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason);
 
+/* Room for @p count acknowledgements of four bytes each; NULL: see m5_conn_packet_room(). */
+uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count);
+
 enum m5_write { M5_WRITE_OK, M5_WRITE_TOO_LARGE, M5_WRITE_FAILED };
 
 /* Queues a PUBLISH of this shape, with an alias where the client allows some. TOO_LARGE: more than

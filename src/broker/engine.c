@@ -334,6 +334,11 @@ void m5_shard_shutdown(struct m5_shard *shard)
     }
 }
 
+uint64_t m5_shard_packets(const struct m5_shard *shard)
+{
+    return m5_get(&shard->counters.packets_received);
+}
+
 uint32_t m5_shard_connections(const struct m5_shard *shard)
 {
     return shard->conn_count;

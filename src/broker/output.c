@@ -91,6 +91,13 @@ uint8_t *m5_output_reserve(struct m5_output *output, struct m5_chunk_store *stor
     return at;
 }
 
+void m5_output_give_back(struct m5_output *output, size_t size)
+{
+    M5_ASSERT(size <= output->last->end - output->last->start);
+    output->last->end -= (uint32_t)size;
+    output->size -= size;
+}
+
 bool m5_output_append(struct m5_output *output, struct m5_chunk_store *store,
                       struct mqtt5_bytes bytes)
 {

@@ -31,6 +31,9 @@ void m5_chunk_store_trim(struct m5_chunk_store *store);
 /* Appends @p size bytes, to be written by the caller at once, in one piece. NULL without memory. */
 uint8_t *m5_output_reserve(struct m5_output *output, struct m5_chunk_store *store, size_t size);
 
+/* Takes the last @p size bytes of the last m5_output_reserve() back. */
+void m5_output_give_back(struct m5_output *output, size_t size);
+
 /* Appends a copy of @p bytes; false without memory, then nothing was appended. */
 bool m5_output_append(struct m5_output *output, struct m5_chunk_store *store,
                       struct mqtt5_bytes bytes);

@@ -11,6 +11,9 @@
 #include "broker/publish_frame.h"
 #include "broker/shard.h"
 
+/* Up to here room for a run is taken in the output before its exact size is known. */
+#define ENCODED_IN_PLACE_MAX 8192u
+
 #define TEMPLATE_KEPT_MAX (256u * 1024u)
 
 void m5_run_init(struct m5_run *run, const struct mqtt5_allocator *allocator)
@@ -53,6 +56,7 @@ static void start(struct m5_run *run, struct m5_session *publisher, struct m5_co
     run->topic = topic;
     run->wire = run->wire_end = NULL;
     run->bytes = run->largest = run->acknowledged = 0;
+    run->payload_bytes = 0;
     run->retain = run->failed = false;
     run->publisher_hash = publisher == NULL ? 0 : publisher->hash;
 }
@@ -64,29 +68,6 @@ void m5_run_begin(struct m5_shard *shard, struct m5_session *publisher, struct m
     start(run, publisher, conn, topic);
     if (!m5_index_match(shard->engine->routes, topic, &run->match))
         run->failed = true;
-}
-
-void m5_run_add(struct m5_run *run, const struct m5_message_view *view, uint16_t packet_id,
-                struct mqtt5_bytes wire)
-{
-    M5_ASSERT(!m5_run_full(run));
-    if (wire.len == 0)
-        run->wire = NULL;
-    else if (run->count == 0)
-        run->wire = wire.data, run->wire_end = wire.data + wire.len;
-    else if (run->wire != NULL && run->wire_end == wire.data)
-        run->wire_end += wire.len;
-    else
-        run->wire = NULL;
-    /* An upper bound: header 5, topic length 2, packet id 2, property length 4, expiry 5. */
-    size_t size = view->topic.len + view->properties.len + view->payload.len + 18;
-    run->items[run->count++] =
-        (struct m5_run_item){.view = *view, .frame_size = (uint32_t)size, .packet_id = packet_id};
-    run->bytes += (uint32_t)size;
-    if (size > run->largest)
-        run->largest = (uint32_t)size;
-    run->acknowledged += view->qos > 0;
-    run->retain |= view->retain;
 }
 
 struct m5_message *m5_run_message(struct m5_shard *shard, struct m5_run *run, uint32_t index)
@@ -103,9 +84,9 @@ static void finish(struct m5_shard *shard, struct m5_run *run)
     for (uint32_t i = 0; i < run->count; i++)
         if (run->items[i].message != NULL)
             m5_message_release(&shard->messages, run->items[i].message);
-    for (uint32_t i = 0; i < M5_TEMPLATES; i++) {
-        struct m5_template *template = &run->templates[i];
-        template->built = false;
+    while (run->built != 0) {
+        struct m5_template *template = &run->templates[__builtin_ctz(run->built)];
+        run->built &= run->built - 1;
         if (template->capacity > TEMPLATE_KEPT_MAX) {
             m5_free(shard->allocator, template->bytes, template->capacity);
             template->bytes = NULL;
@@ -132,42 +113,48 @@ static bool template_reserve(struct m5_shard *shard, struct m5_template *templat
     return template->bytes != NULL;
 }
 
+/* Encodes the run as one kind of subscriber is sent it; offsets of the packet identifiers go to
+ * @p id_at (0: QoS 0). Returns one past the end. */
+static uint8_t *encode(const struct m5_shard *shard, const struct m5_run *run, bool v5, bool retain,
+                       uint8_t qos, uint8_t *out, uint32_t *id_at)
+{
+    uint8_t *at = out;
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct m5_message_view *view = &run->items[i].view;
+        struct m5_publish_shape shape = {
+            .v5 = v5, .retain = retain && view->retain, .qos = view->qos < qos ? view->qos : qos};
+        uint8_t *packet_id = out;
+        at = m5_publish_frame_write(view, &shape, shard->now_ms, at, &packet_id);
+        id_at[i] = (uint32_t)(packet_id - out);
+    }
+    return at;
+}
+
 /* The run as @p qos subscribers of one kind are sent it; NULL without memory. */
 static struct m5_template *template_for(struct m5_shard *shard, struct m5_run *run, bool v5,
                                         bool retain, uint8_t qos)
 {
     retain = retain && run->retain;
-    struct m5_template *template = &run->templates[(v5 ? 6u : 0u) + (retain ? 3u : 0u) + qos];
-    if (template->built)
+    uint32_t kind = (v5 ? 6u : 0u) + (retain ? 3u : 0u) + qos;
+    struct m5_template *template = &run->templates[kind];
+    if ((run->built >> kind & 1u) != 0)
         return template;
     if (!template_reserve(shard, template, run->bytes))
         return NULL;
-    uint8_t *at = template->bytes;
-    for (uint32_t i = 0; i < run->count; i++) {
-        const struct m5_message_view *view = &run->items[i].view;
-        struct m5_publish_shape shape = {
-            .v5 = v5, .retain = retain && view->retain, .qos = view->qos < qos ? view->qos : qos};
-        uint8_t *packet_id = template->bytes;
-        at = m5_publish_frame_write(view, &shape, shard->now_ms, at, &packet_id);
-        template->id_at[i] = (uint32_t)(packet_id - template->bytes);
-    }
-    template->size = (uint32_t)(at - template->bytes);
+    uint8_t *end = encode(shard, run, v5, retain, qos, template->bytes, template->id_at);
+    template->size = (uint32_t)(end - template->bytes);
     M5_ASSERT(template->size <= template->capacity);
-    template->built = true;
+    run->built |= 1u << kind;
     return template;
 }
 
 /* ---- one subscriber ---- */
 
-static void count_sent(struct m5_shard *shard, const struct m5_run *run, size_t bytes)
+static void count_sent(struct m5_shard *shard, const struct m5_run *run)
 {
-    (void)bytes;
     M5_COUNT(shard, packets_sent, run->count);
     M5_COUNT(shard, publish_sent, run->count);
-    size_t payload = 0;
-    for (uint32_t i = 0; i < run->count; i++)
-        payload += run->items[i].view.payload.len;
-    M5_COUNT(shard, publish_bytes_sent, payload);
+    M5_COUNT(shard, publish_bytes_sent, run->payload_bytes);
 }
 
 static bool output_full(const struct m5_shard *shard, const struct m5_conn *conn)
@@ -203,39 +190,67 @@ static bool append_qos0(struct m5_shard *shard, struct m5_run *run, struct m5_co
     if (!m5_output_append(&conn->output, &shard->chunks, bytes))
         return false;
     m5_conn_touch(conn);
-    count_sent(shard, run, bytes.len);
+    count_sent(shard, run);
     return true;
+}
+
+/* Every message of QoS > 0 as an object that can be kept; false without memory. */
+static bool materialise(struct m5_shard *shard, struct m5_run *run)
+{
+    for (uint32_t i = 0; i < run->count; i++)
+        if (run->items[i].view.qos > 0 && m5_run_message(shard, run, i) == NULL)
+            return false;
+    return true;
+}
+
+/* The encoded run in the output, identifiers left open: encoded there when nobody else needs it,
+ * else copied from the template. NULL without memory. */
+static uint8_t *append_open(struct m5_shard *shard, struct m5_run *run, struct m5_conn *conn,
+                            bool retain, uint8_t qos, const uint32_t **id_at)
+{
+    bool v5 = conn->version == MQTT5_VERSION_5;
+    if (run->alone && run->bytes <= ENCODED_IN_PLACE_MAX) {
+        uint8_t *at = m5_output_reserve(&conn->output, &shard->chunks, run->bytes);
+        if (at == NULL)
+            return NULL;
+        uint8_t *end = encode(shard, run, v5, retain, qos, at, run->id_at);
+        m5_output_give_back(&conn->output, run->bytes - (size_t)(end - at));
+        *id_at = run->id_at;
+        return at;
+    }
+    struct m5_template *template = template_for(shard, run, v5, retain, qos);
+    if (template == NULL)
+        return NULL;
+    uint8_t *at = m5_output_reserve(&conn->output, &shard->chunks, template->size);
+    if (at != NULL)
+        memcpy(at, template->bytes, template->size);
+    *id_at = template->id_at;
+    return at;
 }
 
 /* Everything in one copy with packet identifiers of this session; false when not possible. */
 static bool append_tracked(struct m5_shard *shard, struct m5_run *run, struct m5_session *session,
                            struct m5_conn *conn, const struct m5_target *target)
 {
-    if (output_full(shard, conn) || !m5_delivery_ready(shard, session, run->acknowledged))
+    if (output_full(shard, conn) || !m5_delivery_ready(shard, session, run->acknowledged) ||
+        !materialise(shard, run))
         return false;
     bool retain = (target->flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0;
-    struct m5_template *template =
-        template_for(shard, run, conn->version == MQTT5_VERSION_5, retain, target->qos);
-    if (template == NULL)
-        return false;
-    for (uint32_t i = 0; i < run->count; i++)
-        if (run->items[i].view.qos > 0 && m5_run_message(shard, run, i) == NULL)
-            return false;
-    uint8_t *at = m5_output_reserve(&conn->output, &shard->chunks, template->size);
+    const uint32_t *id_at;
+    uint8_t *at = append_open(shard, run, conn, retain, target->qos, &id_at);
     if (at == NULL)
         return false;
-    memcpy(at, template->bytes, template->size);
     for (uint32_t i = 0; i < run->count; i++) {
         const struct m5_run_item *item = &run->items[i];
         if (item->view.qos == 0)
             continue;
         uint8_t qos = item->view.qos < target->qos ? item->view.qos : target->qos;
         uint16_t id = m5_delivery_record(session, item->message, qos, retain && item->view.retain);
-        m5_write_u16(at + template->id_at[i], id);
+        m5_write_u16(at + id_at[i], id);
     }
     M5_COUNT(shard, messages_inflight, run->acknowledged);
     m5_conn_touch(conn);
-    count_sent(shard, run, template->size);
+    count_sent(shard, run);
     return true;
 }
 
@@ -432,6 +447,7 @@ void m5_run_deliver_local(struct m5_shard *shard, struct m5_run *run,
         if (list != NULL && list->count > 0)
             single = list, lists++;
     }
+    run->alone = lists == 1 && single->count == 1;
     if (lists == 1) {
         deliver_list(shard, run, single);
     } else if (lists > 1) {
@@ -562,12 +578,30 @@ void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record)
 
 /* ---- ends of runs ---- */
 
+/* Four bytes each, in one piece. */
+static void acknowledge_all(struct m5_run *run)
+{
+    uint8_t *at = m5_conn_ack_room(run->conn, run->acknowledged);
+    for (uint32_t i = 0; at != NULL && i < run->count; i++) {
+        const struct m5_run_item *item = &run->items[i];
+        if (item->view.qos == 0)
+            continue;
+        *at++ = (uint8_t)((item->view.qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC) << 4);
+        *at++ = 2;
+        at = m5_write_u16(at, item->packet_id);
+    }
+}
+
 static void acknowledge(struct m5_run *run)
 {
     /* 0x10 tells a publisher that nobody has subscribed; 0x97 that we could not take it. */
     uint8_t reason = run->failed             ? MQTT5_REASON_QUOTA_EXCEEDED
                      : run->match.count == 0 ? MQTT5_REASON_NO_MATCHING_SUBSCRIBERS
                                              : MQTT5_REASON_SUCCESS;
+    if (reason == MQTT5_REASON_SUCCESS || run->conn->version != MQTT5_VERSION_5) {
+        acknowledge_all(run);
+        return;
+    }
     for (uint32_t i = 0; i < run->count; i++)
         if (run->items[i].view.qos > 0)
             m5_publish_acknowledge(run->conn, run->items[i].view.qos, run->items[i].packet_id,

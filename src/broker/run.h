@@ -11,6 +11,7 @@
 #ifndef M5_BROKER_RUN_H
 #define M5_BROKER_RUN_H
 
+#include "base/assert.h"
 #include "broker/index.h"
 #include "broker/message.h"
 #include "broker/subscription.h"
@@ -32,7 +33,6 @@ struct m5_run_item {
 struct m5_template {
     uint8_t *bytes; /* scratch, kept from run to run */
     uint32_t capacity, size;
-    bool built;
     uint32_t id_at[M5_RUN_MAX]; /* offset of the packet identifier; 0: QoS 0 */
 };
 
@@ -59,11 +59,15 @@ struct m5_run {
     const uint8_t *wire, *wire_end; /* all messages as QoS 0 v5 packets in the input; or NULL */
     uint32_t count;
     uint32_t bytes, largest; /* of the items' frame sizes */
-    uint32_t acknowledged;   /* items with QoS > 0 */
-    bool retain;             /* an item has RETAIN */
-    bool failed;             /* QoS > 0 could not be handed on: no memory */
+    size_t payload_bytes;
+    bool alone;            /* there is one subscriber on this shard */
+    uint32_t acknowledged; /* items with QoS > 0 */
+    bool retain;           /* an item has RETAIN */
+    bool failed;           /* QoS > 0 could not be handed on: no memory */
     struct m5_match match;
     struct m5_run_item items[M5_RUN_MAX];
+    uint32_t id_at[M5_RUN_MAX]; /* as in a template, for a run that is encoded in place */
+    uint32_t built;             /* bit i: template i is of this run */
     struct m5_template templates[M5_TEMPLATES];
     /* scratch of targets, when several nodes match */
     struct m5_target *targets;
@@ -90,8 +94,31 @@ static inline bool m5_run_full(const struct m5_run *run)
 
 /* Adds a message to the current run, which is not full. @p wire: the packet as it came, if it is
  * what a v5 subscriber at QoS 0 would be sent; else empty. */
-void m5_run_add(struct m5_run *run, const struct m5_message_view *view, uint16_t packet_id,
-                struct mqtt5_bytes wire);
+static inline void m5_run_add(struct m5_run *run, const struct m5_message_view *view,
+                              uint16_t packet_id, struct mqtt5_bytes wire)
+{
+    M5_ASSERT(!m5_run_full(run));
+    if (run->count == 0 && wire.len > 0)
+        run->wire = run->wire_end = wire.data;
+    if (run->wire != NULL) {
+        run->wire_end += wire.len;
+        if (wire.len == 0 || run->wire_end != wire.data + wire.len)
+            run->wire = NULL;
+    }
+    /* An upper bound: header 5, topic length 2, packet id 2, property length 4, expiry 5. */
+    uint32_t size = (uint32_t)(view->topic.len + view->properties.len + view->payload.len) + 18;
+    struct m5_run_item *item = &run->items[run->count++];
+    item->view = *view;
+    item->message = NULL;
+    item->frame_size = size;
+    item->packet_id = packet_id;
+    run->bytes += size;
+    run->payload_bytes += view->payload.len;
+    if (size > run->largest)
+        run->largest = size;
+    run->acknowledged += view->qos > 0;
+    run->retain |= view->retain;
+}
 
 /* Delivers the current run, acknowledges it to its publisher, and empties it. */
 void m5_run_flush(struct m5_shard *shard);

@@ -38,20 +38,14 @@
 #define DISCARD_SIZE       (1 << 20) /* bytes thrown away by one recv(2) */
 #define TRIM_LEAST         1000 /* connections that must have gone before memory is given back */
 
-/* After a batch of events the sockets are looked at again before output is written, so that under
- * load more messages share a write. A message that came alone pays one look more, 0.4 of its 18 us.
- * Measured, CPU us a message, medians of three runs, 0 / 4 / 8 / 16 rounds, on a busy machine:
- * fan-out 1:100 at QoS 1 0.42 / 0.29 / 0.27 / 0.29, pair 10:10 at QoS 1 1.54 / 1.44 / 1.53 / 1.50;
- * pair at QoS 0 and the latency of single messages (p50) do not change. With at least 2 or 4 events
- * asked of a round before the next, 4 to 10 of this turn and the last one together, or sockets
- * passed over that were read before in the turn, the gain of fan-out is gone: it is the publisher
- * that is read again and again. */
+/* A turn is busy when it has several events, or several packets from one socket. Then the sockets
+ * are looked at again before output is written, so that more messages share a write, and
+ * acknowledgements wait for the next turn (m5_conn_postpone()). A message that came alone is
+ * written at once. docs/performance.md has what was measured. */
+#define BUSY_EVENTS     2
+#define BUSY_PACKETS    4
 #define COALESCE_ROUNDS 4
 #define COALESCE_EVENTS 1024 /* in one turn */
-
-/* A turn with so many events is one of many: acknowledgements wait for the next one, which comes at
- * once. */
-#define BUSY_EVENTS 2
 
 /* A connection on its way to another worker. */
 struct m5_moved {
@@ -426,9 +420,12 @@ static int timeout_ms(const struct m5_worker *worker)
 
 static void handle_input(struct m5_worker *worker, unsigned count)
 {
-    unsigned handled = count;
+    const uint64_t packets = m5_shard_packets(worker->shard);
     handle_events(worker, count);
-    for (int round = 0; round < COALESCE_ROUNDS; round++) {
+    worker->busy =
+        count >= BUSY_EVENTS || m5_shard_packets(worker->shard) - packets >= BUSY_PACKETS;
+    unsigned handled = count;
+    for (int round = 0; worker->busy && round < COALESCE_ROUNDS; round++) {
         if (count == 0 || handled >= COALESCE_EVENTS)
             return;
         count = m5_loop_wait(&worker->loop, 0);
@@ -458,7 +455,6 @@ static void turn(struct m5_worker *worker)
     const bool postponed = m5_shard_postponed(worker->shard);
     const unsigned count = m5_loop_wait(&worker->loop, postponed ? 0 : timeout_ms(worker));
     m5_loop_awake(&worker->loop);
-    worker->busy = count >= BUSY_EVENTS;
     worker->now_ms = read_clock();
     m5_shard_begin(worker->shard, worker->now_ms);
     adopt_moved(worker);
