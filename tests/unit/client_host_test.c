@@ -368,25 +368,6 @@ static void freeing_in_a_callback_is_deferred(void **state)
     }
 }
 
-static void freeing_ends_what_is_not_complete(void **state)
-{
-    (void)state;
-    for (int own_thread = 0; own_thread < 2; own_thread++) {
-        struct seen seen;
-        seen_init(&seen);
-        struct mqtt5_client *client = make(&seen, own_thread != 0);
-        assert_int_equal(mqtt5_client_connect_async(client, "mqtt://192.0.2.1:1", see_done, &seen),
-                         MQTT5_OK);
-        const struct mqtt5_publish message = {.topic = m5_bytes_of("x"), .qos = 1};
-        assert_int_equal(mqtt5_client_publish_async(client, &message, see_done, &seen), MQTT5_OK);
-        mqtt5_client_free(client);
-        assert_int_equal(seen.done, 2);
-    }
-    mqtt5_client_free(NULL);
-}
-
-/* ---- connections that do not come about ---- */
-
 /* A listener on loopback that never answers; closing it is the caller's. */
 static int deaf_server(char *out, size_t size)
 {
@@ -400,6 +381,27 @@ static int deaf_server(char *out, size_t size)
     snprintf(out, size, "mqtt://127.0.0.1:%u", ntohs(address.sin_port));
     return fd;
 }
+
+static void freeing_ends_what_is_not_complete(void **state)
+{
+    (void)state;
+    char deaf[64];
+    const int fd = deaf_server(deaf, sizeof deaf);
+    for (int own_thread = 0; own_thread < 2; own_thread++) {
+        struct seen seen;
+        seen_init(&seen);
+        struct mqtt5_client *client = make(&seen, own_thread != 0);
+        assert_int_equal(mqtt5_client_connect_async(client, deaf, see_done, &seen), MQTT5_OK);
+        const struct mqtt5_publish message = {.topic = m5_bytes_of("x"), .qos = 1};
+        assert_int_equal(mqtt5_client_publish_async(client, &message, see_done, &seen), MQTT5_OK);
+        mqtt5_client_free(client);
+        assert_int_equal(seen.done, 2);
+    }
+    close(fd);
+    mqtt5_client_free(NULL);
+}
+
+/* ---- connections that do not come about ---- */
 
 static void connecting_to_nobody_is_told_in_words(void **state)
 {
