@@ -34,6 +34,7 @@ from harness.peer import V311, V5, Peer                   # noqa: E402
 # shows them all. exitcode=66 makes a report visible in the exit status as well.
 OPTIONS = 'halt_on_error=0 exitcode=66 second_deadlock_stack=1 history_size=4'
 STOP_LIMIT_S = 20.0     # the sanitizer slows the drain down
+HANDSHAKE_S = 15.0      # a sanitized broker on a busy machine takes its time
 TOPICS = 8
 
 
@@ -105,7 +106,7 @@ def connect_storm(load, rng):
             way = rng.randrange(5)
             if way == 0:
                 continue                          # gone before the CONNACK
-            if link.read(5.0) is None:
+            if link.read(HANDSHAKE_S) is None:
                 continue
             if way >= 2:
                 link.send(wire.subscribe(1, f'load/{rng.randrange(TOPICS)}', 1, level))
@@ -121,7 +122,7 @@ def kick_storm(load, rng):
     while load.goes_on():
         with load.wire() as link:
             link.send(wire.connect('kicked', 5, rng.random() < 0.2, 60, wire.session_expiry(5)))
-            if link.read(5.0) is None:
+            if link.read(HANDSHAKE_S) is None:
                 continue
             link.send(wire.subscribe(1, 'load/+', 2))
             link.send(wire.publish('load/1', b'k', 2, 3))
