@@ -161,7 +161,8 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_client_connect_async(struct mqt
  * copied.
  *  @param reason  gets the reason code of the acknowledgement; may be NULL.
  *  @return MQTT5_OK; what mqtt5_client_publish_async() returns; or the error of the result. After
- *  MQTT5_ERR_TIMEOUT the message is still on its way. */
+ *  MQTT5_ERR_TIMEOUT the message is still on its way; after MQTT5_ERR_CLOSED too, if its session is
+ *  kept or with `offline_queue`: it then goes out with the next connection. */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_client_publish(struct mqtt5_client *client,
                                                                 const struct mqtt5_publish *publish,
                                                                 uint32_t timeout_ms,

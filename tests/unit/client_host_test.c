@@ -462,6 +462,50 @@ static void publish_that_times_out_is_still_delivered(void **state)
     mqtt5_client_free(client);
 }
 
+/* Accepts a connection, and ends it as soon as a second packet comes. */
+static void *accept_and_hang_up(void *listener)
+{
+    static const uint8_t connack[] = {0x20, 3, 0, 0, 0};
+    uint8_t bytes[512];
+    const int fd = accept(*(int *)listener, NULL, NULL);
+    if (recv(fd, bytes, sizeof bytes, 0) > 0 &&
+        send(fd, connack, sizeof connack, MSG_NOSIGNAL) == sizeof connack)
+        (void)!recv(fd, bytes, sizeof bytes, 0);
+    close(fd);
+    return NULL;
+}
+
+/* A message of a session that is kept outlives its connection; a blocking form does not wait for
+ * that, however long its timeout. */
+static void blocking_publish_ends_with_its_connection(void **state)
+{
+    (void)state;
+    char where[64];
+    int listener = deaf_server(where, sizeof where);
+    for (int own_thread = 0; own_thread < 2; own_thread++) {
+        pthread_t server;
+        struct mqtt5_client_config config;
+        struct mqtt5_client *client;
+        struct mqtt5_client_info info;
+        mqtt5_client_config_init(&config);
+        config.own_thread = own_thread != 0;
+        config.client_id = "keeper";
+        config.session_expiry_s = 60;
+        assert_int_equal(mqtt5_client_new(&config, &client), MQTT5_OK);
+        assert_int_equal(pthread_create(&server, NULL, accept_and_hang_up, &listener), 0);
+        assert_int_equal(mqtt5_client_connect(client, where, WAIT_MS), MQTT5_OK);
+        const struct mqtt5_publish message = {.topic = m5_bytes_of("t"), .qos = 1};
+        assert_int_equal(mqtt5_client_publish(client, &message, MQTT5_FOREVER, NULL),
+                         MQTT5_ERR_CLOSED);
+        mqtt5_client_get_info(client, &info);
+        assert_int_equal(info.state, MQTT5_CLIENT_DISCONNECTED);
+        assert_int_equal(info.queued_messages, 1); /* it waits for the next connection */
+        pthread_join(server, NULL);
+        mqtt5_client_free(client);
+    }
+    close(listener);
+}
+
 static void wake_ends_a_wait(void **state)
 {
     (void)state;
@@ -546,6 +590,7 @@ int main(void)
         cmocka_unit_test(connecting_to_nobody_is_told_in_words),
         cmocka_unit_test(server_that_does_not_answer_times_out),
         cmocka_unit_test(publish_that_times_out_is_still_delivered),
+        cmocka_unit_test(blocking_publish_ends_with_its_connection),
         cmocka_unit_test(wake_ends_a_wait),
         cmocka_unit_test(one_client_serves_many_threads),
         cmocka_unit_test(one_mebibyte_comes_back_whole),

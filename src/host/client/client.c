@@ -178,6 +178,13 @@ static bool connection_is_over(const struct mqtt5_client *client, const struct m
     return m5_client_state(client->engine) == MQTT5_CLIENT_DISCONNECTED;
 }
 
+/* A message of a session that is kept outlives its connection, but nobody should wait for that. */
+static bool op_or_connection_is_over(const struct mqtt5_client *client,
+                                     const struct m5_client_op *op)
+{
+    return op->finished || connection_is_over(client, op);
+}
+
 /* Waits, as the pump while nobody else is. False after the deadline, or when the client is to be
  * freed. */
 static bool wait_for(struct mqtt5_client *client, is_over_fn *is_over,
@@ -396,11 +403,11 @@ enum mqtt5_error mqtt5_client_publish(struct mqtt5_client *client,
         m5_client_host_op_free(client, op);
         return leave(client, error);
     }
-    const bool finished = wait_for(client, op_is_over, op, timeout_ms);
-    if (finished && reason != NULL)
+    const bool over = wait_for(client, op_or_connection_is_over, op, timeout_ms);
+    if (op->finished && reason != NULL)
         *reason = op->reason_code;
     error = await(client, op, 0, NULL);
-    return leave(client, error);
+    return leave(client, over && error == MQTT5_ERR_TIMEOUT ? MQTT5_ERR_CLOSED : error);
 }
 
 /* ---- subscribe, unsubscribe ---- */

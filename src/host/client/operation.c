@@ -42,7 +42,8 @@ void m5_client_host_op_finish(struct mqtt5_client *client, struct m5_client_op *
     if (op == NULL)
         return;
     keep(op, result);
-    m5_client_host_settle_handlers(client, op);
+    if (op->count > 0) /* a SUBSCRIBE or UNSUBSCRIBE */
+        m5_client_host_settle_handlers(client, op);
     if (op->waited_for) {
         pthread_cond_broadcast(&client->changed);
         return;
