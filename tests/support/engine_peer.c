@@ -418,12 +418,18 @@ bool guest_take(struct engine_peer *peer, struct mqtt5_packet *out)
 
 /* ---- whole exchanges ---- */
 
+static uint16_t next_id(struct engine_peer *peer)
+{
+    peer->packet_id = (uint16_t)(peer->packet_id % UINT16_MAX + 1);
+    return peer->packet_id;
+}
+
 unsigned guest_subscribe(struct engine_peer *peer, const char *filter, uint8_t qos)
 {
     const struct mqtt5_subscription_request item = {.filter = m5_bytes_of(filter), .qos = qos};
     struct mqtt5_packet packet = {.type = MQTT5_SUBSCRIBE};
     packet.as.subscribe =
-        (struct mqtt5_subscribe){.packet_id = ++peer->packet_id, .count = 1, .items = &item};
+        (struct mqtt5_subscribe){.packet_id = next_id(peer), .count = 1, .items = &item};
     guest_send_packet(peer, &packet);
     if (!guest_take_type(peer, MQTT5_SUBACK, &packet))
         return GUEST_OPEN;
@@ -437,7 +443,7 @@ unsigned guest_unsubscribe(struct engine_peer *peer, const char *filter)
     const struct mqtt5_bytes item = m5_bytes_of(filter);
     struct mqtt5_packet packet = {.type = MQTT5_UNSUBSCRIBE};
     packet.as.unsubscribe =
-        (struct mqtt5_unsubscribe){.packet_id = ++peer->packet_id, .count = 1, .items = &item};
+        (struct mqtt5_unsubscribe){.packet_id = next_id(peer), .count = 1, .items = &item};
     guest_send_packet(peer, &packet);
     if (!guest_take_type(peer, MQTT5_UNSUBACK, &packet))
         return GUEST_OPEN;
@@ -449,7 +455,7 @@ unsigned guest_say_publish(struct engine_peer *peer, const struct mqtt5_publish 
 {
     struct mqtt5_packet packet = {.type = MQTT5_PUBLISH, .as.publish = *publish};
     if (publish->qos > 0 && publish->packet_id == 0)
-        packet.as.publish.packet_id = ++peer->packet_id;
+        packet.as.publish.packet_id = next_id(peer);
     const uint16_t packet_id = packet.as.publish.packet_id;
     guest_send_packet(peer, &packet);
     if (publish->qos == 0)
