@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
 #include "host/client/url.h"
+#include "support/test_allocator.h"
 #include "support/unit.h"
 
 #include <mqtt5/broker.h>
@@ -517,6 +518,48 @@ static void wake_ends_a_wait(void **state)
     mqtt5_client_free(client);
 }
 
+/* ---- no memory ---- */
+
+/* One short life; what fails, fails in order. */
+static void live(const struct mqtt5_allocator *allocator)
+{
+    struct seen seen;
+    struct mqtt5_client_config config;
+    struct mqtt5_client *client;
+    seen_init(&seen);
+    mqtt5_client_config_init(&config);
+    config.allocator = allocator;
+    config.own_thread = false;
+    if (mqtt5_client_new(&config, &client) != MQTT5_OK) {
+        assert_null(client);
+        return;
+    }
+    const struct mqtt5_subscription_request items[] = {{.filter = m5_bytes_of("mem/+"), .qos = 1},
+                                                       {.filter = m5_bytes_of("mem/a")}};
+    const struct mqtt5_subscribe request = {.count = 2, .items = items};
+    const struct mqtt5_publish message = {.topic = m5_bytes_of("mem/a"), .qos = 2};
+    (void)!mqtt5_client_connect(client, url, WAIT_MS);
+    (void)!mqtt5_client_subscribe(client, &request, see_message, &seen, WAIT_MS, NULL);
+    (void)!mqtt5_client_publish_async(client, &message, see_done, &seen);
+    (void)!mqtt5_client_publish(client, &message, WAIT_MS, NULL);
+    (void)!mqtt5_client_disconnect(client, NULL, WAIT_MS);
+    mqtt5_client_free(client);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+    (void)state;
+    struct test_allocator allocator;
+    uint64_t nth = 0;
+    do {
+        test_allocator_init(&allocator);
+        test_allocator_fail_nth(&allocator, ++nth);
+        live(&allocator.table);
+        test_allocator_check(&allocator);
+    } while (test_allocator_failed(&allocator));
+    assert_true(nth > 15);
+}
+
 /* ---- many threads ---- */
 
 #define THREADS          4
@@ -592,6 +635,7 @@ int main(void)
         cmocka_unit_test(publish_that_times_out_is_still_delivered),
         cmocka_unit_test(blocking_publish_ends_with_its_connection),
         cmocka_unit_test(wake_ends_a_wait),
+        cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(one_client_serves_many_threads),
         cmocka_unit_test(one_mebibyte_comes_back_whole),
     };
