@@ -200,11 +200,11 @@ static void check_count(struct sim_world *world, struct sim_epoch *epoch, uint32
         copies->again++;
     else
         copies->fresh++;
-    if (receipt->qos == 0)
-        copies->weak++;
+    if (receipt->dup && receipt->qos == 2)
+        copies->first_again++;
     bool once = message->qos == 2 || message->will != SIM_NOT_A_WILL;
     uint32_t allowed = (once ? 1 : message->transmissions) + verdict->replays;
-    uint32_t seen = copies->fresh + (receipt->qos == 2 ? copies->again : 0u);
+    uint32_t seen = copies->fresh + copies->first_again;
     if (seen > allowed && !may_be_handed_back(world, epoch, message, receipt))
         sim_fail(world,
                  "message %u (QoS %u) came to %s more often than it may: %u times, at QoS "

@@ -245,9 +245,9 @@ struct sim_subscription {
 };
 
 struct sim_copies {
-    uint8_t fresh; /* without DUP */
-    uint8_t again; /* with DUP */
-    uint8_t weak;  /* at QoS 0 */
+    uint8_t fresh;       /* without DUP */
+    uint8_t again;       /* with DUP */
+    uint8_t first_again; /* of these: QoS 2 that the client did not know */
 };
 
 /* One life of a session, from "session present" 0 to the next. */
@@ -424,7 +424,7 @@ struct sim_stream { /* messages of one publisher to one topic at one QoS are ord
     uint32_t sequence;
 };
 
-struct sim_group {      /* a share name */
+struct sim_group {              /* a share name */
     uint64_t left_tick;         /* when a member last went, or may have */
     uint64_t unsubscribed_tick; /* when one last asked to */
 };
@@ -467,7 +467,7 @@ struct sim_world {
     uint64_t bytes_fed, bytes_taken, packets_fed, publishes_fed;
     uint64_t packets_taken, publishes_taken;
     uint64_t deliveries, obligations; /* judged; what had to arrive by the end */
-    bool output_lost; /* a connection went before all its output was taken */
+    bool output_lost;                 /* a connection went before all its output was taken */
     uint64_t turn;
 };
 
