@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
 #include "host/client/url.h"
+#include "support/hex.h"
 #include "support/test_allocator.h"
 #include "support/unit.h"
 
@@ -444,6 +445,72 @@ static void server_that_does_not_answer_times_out(void **state)
     close(fd);
 }
 
+/* A server that answers the CONNECT with these bytes and then waits for the end. */
+struct script {
+    int listener;
+    const char *hex;
+};
+
+static void *play(void *ctx)
+{
+    const struct script *script = ctx;
+    uint8_t bytes[512], answer[64];
+    const struct mqtt5_bytes all = hex_read(script->hex, answer, sizeof answer);
+    const int fd = accept(script->listener, NULL, NULL);
+    if (recv(fd, bytes, sizeof bytes, 0) > 0 && send(fd, all.data, all.len, MSG_NOSIGNAL) > 0) {
+        while (recv(fd, bytes, sizeof bytes, 0) > 0)
+            ;
+    }
+    close(fd);
+    return NULL;
+}
+
+static void ends_are_told_in_words(void **state)
+{
+    static const struct {
+        uint8_t version;
+        const char *hex;
+        enum mqtt5_error error;
+        const char *why;
+    } cases[] = {
+        {5, "20 [00 87 [1f 0008'go away!']]", MQTT5_ERR_REFUSED,
+         "the server refused: Not authorized (0x87): go away!"},
+        {4, "20 [00 04]", MQTT5_ERR_REFUSED,
+         "the server refused: bad user name or password (0x04)"},
+        {5, "30 [0001't' 00]", MQTT5_ERR_PROTOCOL, "a packet that is not allowed here"},
+        {5, "20 [00 00 00] e0 [8b]", MQTT5_OK,
+         "the server disconnected us: Server shutting down (0x8B)"},
+        {5, "20 [00 00 00] 34 [0001't' 0001]", MQTT5_OK, "a field ends after its packet"},
+    };
+    (void)state;
+    struct script script;
+    char where[64], why[200];
+    script.listener = deaf_server(where, sizeof where);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pthread_t server;
+        struct mqtt5_client_config config;
+        struct mqtt5_client *client;
+        struct mqtt5_client_info info;
+        script.hex = cases[i].hex;
+        mqtt5_client_config_init(&config);
+        config.version = cases[i].version;
+        config.own_thread = false;
+        config.client_id = "x";
+        assert_int_equal(mqtt5_client_new(&config, &client), MQTT5_OK);
+        assert_int_equal(pthread_create(&server, NULL, play, &script), 0);
+        assert_int_equal(mqtt5_client_connect(client, where, WAIT_MS), cases[i].error);
+        do {
+            assert_int_equal(mqtt5_client_process(client, 10), MQTT5_OK);
+            mqtt5_client_get_info(client, &info);
+        } while (info.state != MQTT5_CLIENT_DISCONNECTED);
+        mqtt5_client_why(client, why, sizeof why);
+        assert_string_equal(why, cases[i].why);
+        mqtt5_client_free(client);
+        pthread_join(server, NULL);
+    }
+    close(script.listener);
+}
+
 /* A blocking form that gives up leaves the operation alone: its end must not touch the caller. */
 static void publish_that_times_out_is_still_delivered(void **state)
 {
@@ -632,6 +699,7 @@ int main(void)
         cmocka_unit_test(freeing_ends_what_is_not_complete),
         cmocka_unit_test(connecting_to_nobody_is_told_in_words),
         cmocka_unit_test(server_that_does_not_answer_times_out),
+        cmocka_unit_test(ends_are_told_in_words),
         cmocka_unit_test(publish_that_times_out_is_still_delivered),
         cmocka_unit_test(blocking_publish_ends_with_its_connection),
         cmocka_unit_test(wake_ends_a_wait),
