@@ -291,14 +291,26 @@ static void deliver(struct m5_shard *shard, struct m5_subscription *subscription
         m5_message_release(&shard->messages, own);
 }
 
-/* At home: gives one message to one member; offline ones only when nobody is online. */
-static void route_one(struct m5_shard *shard, struct m5_share_group *group,
-                      const struct m5_message_view *view, struct m5_message *message,
-                      uint64_t publisher, const struct m5_share_member *except)
+/* Whoever is online before those who are not. */
+static struct m5_share_member *choose_any(struct m5_shard *shard, struct m5_share_group *group,
+                                          const struct m5_share_member *except,
+                                          const struct m5_message_view *view, uint64_t publisher)
 {
     struct m5_share_member *member = choose(shard, group, true, except, view->topic, publisher);
     if (member == NULL && view->qos > 0)
         member = choose(shard, group, false, except, view->topic, publisher);
+    return member;
+}
+
+/* At home: gives one message to one member; offline ones only when nobody is online. Who handed it
+ * back gets it again when all others have gone since it was recalled. */
+static void route_one(struct m5_shard *shard, struct m5_share_group *group,
+                      const struct m5_message_view *view, struct m5_message *message,
+                      uint64_t publisher, const struct m5_share_member *except)
+{
+    struct m5_share_member *member = choose_any(shard, group, except, view, publisher);
+    if (member == NULL && except != NULL)
+        member = choose_any(shard, group, NULL, view, publisher);
     if (member == NULL) {
         M5_COUNT(shard, publish_dropped, 1);
         return;
