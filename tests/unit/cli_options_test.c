@@ -102,8 +102,10 @@ static bool parse(const char *line, struct cli_call *call)
     int count = 0;
     snprintf(copy, sizeof copy, "%s", line);
     error[0] = 0;
-    for (char *word = strtok(copy, " "); word != NULL; word = strtok(NULL, " "))
-        arguments[count++] = word;
+    for (char *rest = copy, *word; (word = strsep(&rest, " ")) != NULL;) {
+        if (*word != 0)
+            arguments[count++] = word;
+    }
     return cli_parse(&command, count, arguments, environment, call, error, sizeof error);
 }
 
