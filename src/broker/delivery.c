@@ -423,9 +423,10 @@ static bool may_hand_back(const struct m5_delivery *delivery, uint64_t ticket)
 
 void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session, uint64_t ticket)
 {
-    for (uint64_t at = session->head; at != session->tail; at++) {
+    /* What comes back to this very session, when nobody else is left, stands behind `end`. */
+    for (uint64_t at = session->head, end = session->tail; at < end; at++) {
         struct m5_delivery *delivery = m5_delivery_at(session, at);
-        if (!may_hand_back(delivery, ticket))
+        if (at < session->head || !may_hand_back(delivery, ticket))
             continue;
         struct m5_subscription *subscription = m5_shared_find(shard, delivery->ticket);
         struct m5_message *message = m5_message_hold(delivery->message);

@@ -43,7 +43,7 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     struct m5_shard *shard = &engine->shards[index];
     shard->engine = engine;
     shard->config = &engine->config;
-    shard->access = &engine->access;
+    shard->access = env->access != NULL ? env->access : &engine->access;
     shard->index = index;
     shard->now_ms = env->now_ms;
     m5_budget_init(&shard->budget, engine->allocator,
@@ -106,8 +106,7 @@ struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
     engine->key = (struct m5_hash_key){env->seed[0], env->seed[1]};
     engine->id_key = (struct m5_hash_key){env->seed[2] ^ env->seed[0], env->seed[3]};
     engine->started_ms = env->now_ms;
-    engine->access =
-        env->access != NULL ? *env->access : (struct m5_access){.allow_everything = true};
+    engine->access = (struct m5_access){.allow_everything = true};
     bool made = copy_information(engine, config->response_information) && make_shared(engine);
     for (uint32_t i = 0; made && i < engine->shard_count; i++)
         made = shard_init(engine, i, env);

@@ -45,7 +45,7 @@ struct m5_engine_env {
     uint32_t shard_count;                    /* 1 to M5_SHARDS_MAX */
     uint64_t seed[4];                        /* real entropy; in a simulator: the seed */
     uint64_t now_ms;                         /* monotonic, any epoch */
-    const struct m5_access *access;          /* who may do what; NULL = everybody everything */
+    const struct m5_access *access;          /* who may do what, borrowed; NULL = all */
     bool events;                             /* produce log events */
 };
 

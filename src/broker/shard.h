@@ -91,7 +91,7 @@ struct m5_engine {
     uint32_t shard_count;
     struct m5_hash_key key;    /* of tables */
     struct m5_hash_key id_key; /* of assigned client ids */
-    struct m5_access access;
+    struct m5_access access;   /* what a host without a policy gets */
     uint64_t started_ms;
     struct m5_index *routes;
     struct m5_retained_store *retained;
