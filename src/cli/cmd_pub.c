@@ -180,7 +180,9 @@ struct pub {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     uint64_t pending, failed, responses;
-    bool disconnected, output_closed;
+    bool ending;       /* the connection is over; on_change() will tell, and then why is known */
+    bool disconnected; /* on_change() has told */
+    bool output_closed;
 };
 
 static struct mqtt5_bytes bytes_of(const char *text)
@@ -213,6 +215,8 @@ static void on_done(void *ctx, const struct mqtt5_client_result *result)
     pub->pending--;
     if (result->error != MQTT5_OK && ++pub->failed <= ERRORS_SHOWN_MAX)
         report_failure(pub, result);
+    if (result->error == MQTT5_ERR_CLOSED)
+        pub->ending = true;
     pthread_cond_broadcast(&pub->changed);
     pthread_mutex_unlock(&pub->lock);
 }
@@ -264,7 +268,7 @@ static void wait_change(struct pub *pub, uint64_t until_ms)
 
 static bool is_over(const struct pub *pub)
 {
-    return pub->disconnected || cli_signals_caught();
+    return pub->ending || pub->disconnected || cli_signals_caught();
 }
 
 static bool is_over_now(struct pub *pub)
@@ -531,6 +535,10 @@ static int publish_all(struct pub *pub, const struct cli_content *content)
 /* What is to be said at the end, when nothing was before. */
 static int conclude(struct pub *pub)
 {
+    pthread_mutex_lock(&pub->lock);
+    while (pub->ending && !pub->disconnected)
+        wait_change(pub, UINT64_MAX);
+    pthread_mutex_unlock(&pub->lock);
     if (pub->disconnected)
         return cli_connection_lost(pub->call, pub->client);
     if (pub->failed > ERRORS_SHOWN_MAX)
@@ -548,7 +556,7 @@ static int work(struct pub *pub, const struct cli_content *content)
     if (code == CLI_OK)
         code = publish_all(pub, content);
     wait_pending_below(pub, 1);
-    if (code == CLI_OK && pub->options->wait_response && pub->failed == 0 && !pub->disconnected)
+    if (code == CLI_OK && pub->options->wait_response && pub->failed == 0 && !is_over_now(pub))
         code = await_responses(pub);
     return code == CLI_OK ? conclude(pub) : code;
 }

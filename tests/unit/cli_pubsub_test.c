@@ -5,10 +5,12 @@
 
 #include <mqtt5/broker.h>
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -360,6 +362,44 @@ static void no_response_is_a_failure(void **state)
     assert_string_equal(pub.errors, "mqttv5 pub: no response in time\n");
 }
 
+/* ---- servers that hang up ---- */
+
+/* Accepts one connection and ends it as soon as a second packet comes; in a process of its own. */
+static pid_t hang_up_at_publish(char *out, size_t size)
+{
+    static const uint8_t connack[] = {0x20, 3, 0, 0, 0};
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    uint8_t bytes[512];
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    assert_int_equal(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&address, &length), 0);
+    snprintf(out, size, "%u", ntohs(address.sin_port));
+    const pid_t pid = fork();
+    if (pid != 0) {
+        close(listener);
+        return pid;
+    }
+    const int fd = accept(listener, NULL, NULL);
+    if (recv(fd, bytes, sizeof bytes, 0) > 0 && write(fd, connack, sizeof connack) > 0)
+        (void)!recv(fd, bytes, sizeof bytes, 0);
+    _exit(0);
+}
+
+static void lost_connection_is_told_with_its_reason(void **state)
+{
+    (void)state;
+    char its_port[8];
+    const pid_t server = hang_up_at_publish(its_port, sizeof its_port);
+    start(&pub, &cmd_pub, "-H", "127.0.0.1", "-p", its_port, "-t", "a", "-m", "x", "-q", "1", NULL);
+    assert_int_equal(finish(&pub), CLI_FAILED);
+    assert_string_equal(pub.errors,
+                        "mqttv5 pub: connection lost: the server closed the connection\n");
+    waitpid(server, NULL, 0);
+}
+
 /* ---- mistakes ---- */
 
 struct mistake {
@@ -423,6 +463,7 @@ int main(void)
         cmocka_unit_test(session_is_resumed_without_loss),
         cmocka_unit_test(responses_are_waited_for),
         cmocka_unit_test(no_response_is_a_failure),
+        cmocka_unit_test(lost_connection_is_told_with_its_reason),
         cmocka_unit_test(mistakes_are_told_in_words),
     };
     signal(SIGPIPE, SIG_IGN);
