@@ -377,7 +377,7 @@ void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, 
     end_older(world, epoch, filter);
     sim_group_left(world, client);
     if (client->home != SIM_NONE && strncmp(filter, "$share/", 7) == 0)
-        world->groups[client->home].unsubscribed_tick = world->tick;
+        world->groups[client->home].unsubscribed_ms = world->now_ms;
     epoch->packet_ids_skip = true;
     SIM_PUSH(&client->requests, request);
     struct mqtt5_bytes item = m5_bytes_of(filter);

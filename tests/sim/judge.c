@@ -373,7 +373,8 @@ static uint32_t missing_in_groups(struct sim_world *world)
             if (message->group_seen[home] > 0)
                 continue;
             /* It may have been under way to one who unsubscribed and then went for good. */
-            if (world->groups[home].unsubscribed_tick > message->first_fed_tick)
+            uint64_t asked_ms = world->groups[home].unsubscribed_ms;
+            if (asked_ms != 0 && asked_ms + SIM_UNDER_WAY_MS > message->first_fed_ms)
                 continue;
             missing++;
             if (!world->profile.small_limits)

@@ -22,16 +22,17 @@
 
 #include <stdio.h>
 
-#define SIM_NEVER       UINT64_MAX
-#define SIM_NONE        UINT32_MAX
-#define SIM_SHARDS      4u
-#define SIM_IDS_MAX     16u /* subscription identifiers of one PUBLISH */
-#define SIM_TRACE       64u
-#define SIM_HOMES       3u    /* share names */
-#define SIM_SLACK_MS    50u   /* how late a shard may be run */
-#define SIM_MAIL_MS     400u  /* how long a message may be under way between shards */
-#define SIM_PAYLOAD     20u   /* bytes that say which message it is */
-#define SIM_LATENESS_MS 1500u /* what timers of the engine may be late */
+#define SIM_NEVER        UINT64_MAX
+#define SIM_NONE         UINT32_MAX
+#define SIM_SHARDS       4u
+#define SIM_IDS_MAX      16u /* subscription identifiers of one PUBLISH */
+#define SIM_TRACE        64u
+#define SIM_HOMES        3u    /* share names */
+#define SIM_SLACK_MS     50u   /* how late a shard may be run */
+#define SIM_MAIL_MS      400u  /* how long a message may be under way between shards */
+#define SIM_PAYLOAD      20u   /* bytes that say which message it is */
+#define SIM_UNDER_WAY_MS 4000u /* how long a packet may be on its way to the broker */
+#define SIM_LATENESS_MS  1500u /* what timers of the engine may be late */
 
 struct sim_world;
 struct sim_client;
@@ -424,9 +425,9 @@ struct sim_stream { /* messages of one publisher to one topic at one QoS are ord
     uint32_t sequence;
 };
 
-struct sim_group {              /* a share name */
-    uint64_t left_tick;         /* when a member last went, or may have */
-    uint64_t unsubscribed_tick; /* when one last asked to */
+struct sim_group {            /* a share name */
+    uint64_t left_tick;       /* when a member last went, or may have */
+    uint64_t unsubscribed_ms; /* when one last asked to; 0: never */
 };
 
 struct sim_options {
