@@ -13,7 +13,8 @@ static const uint8_t payload_magic[4] = {'m', '5', 's', 'm'};
 uint32_t sim_topic_add(struct sim_world *world, const char *name, enum sim_family family,
                        uint32_t kind)
 {
-    struct sim_topic topic = {.family = family, .kind = kind, .retained = SIM_NONE};
+    struct sim_topic topic = {
+        .family = family, .kind = kind, .retained = SIM_NONE, .retained_turn = SIM_NEVER};
     topic.size = (size_t)snprintf(topic.name, sizeof topic.name, "%s", name);
     SIM_PUSH(&world->topics, topic);
     return world->topics.count - 1;
@@ -208,11 +209,15 @@ uint32_t sim_payload_read(struct sim_world *world, uint32_t topic, struct mqtt5_
     return index;
 }
 
+/* The last one that was read counts; but when several connections went on in one turn with what
+ * they had sent before, nobody knows which was first. */
 void sim_message_retained(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
     struct sim_topic *topic = &world->topics.items[message->topic];
-    if (topic->retained != SIM_NONE && topic->retained != index)
+    topic->retained_race = world->resuming && topic->retained_turn == world->turn;
+    topic->retained_turn = world->turn;
+    if (topic->retained != SIM_NONE && topic->retained != index && !topic->retained_race)
         sim_message_at(world, topic->retained)->superseded_tick = world->tick;
     message->superseded_tick = SIM_NEVER;
     topic->retained = message->size == 0 ? SIM_NONE : index;

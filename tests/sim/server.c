@@ -198,6 +198,7 @@ static void read_link(struct sim_world *world, struct sim_link *link)
  * another shard have gone on with what had been read. */
 static void after_begin(struct sim_world *world, uint32_t index)
 {
+    world->resuming = true;
     for (uint32_t i = 0; i < world->links.count; i++) {
         struct sim_link *link = world->links.items[i];
         if (link->shard != index)
@@ -208,6 +209,7 @@ static void after_begin(struct sim_world *world, uint32_t index)
         link->waits = false;
         pass_marks(world, link);
     }
+    world->resuming = false;
 }
 
 static void accept_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)

@@ -198,10 +198,12 @@ struct sim_topic {
     char name[32];
     size_t size;
     enum sim_family family;
-    uint32_t kind;        /* of a shared topic: which filter of a home matches */
-    uint32_t retained;    /* message, or SIM_NONE */
-    bool retained_unsure; /* limits were in play */
-    bool retained_seen;   /* by the final look */
+    uint32_t kind;          /* of a shared topic: which filter of a home matches */
+    uint32_t retained;      /* message, or SIM_NONE */
+    uint64_t retained_turn; /* in which it was last set */
+    bool retained_race;     /* and perhaps by another message */
+    bool retained_unsure;   /* limits were in play */
+    bool retained_seen;     /* by the final look */
 };
 
 enum sim_will_state {
@@ -470,6 +472,7 @@ struct sim_world {
     uint64_t deliveries, obligations; /* judged; what had to arrive by the end */
     bool output_lost;                 /* a connection went before all its output was taken */
     uint64_t turn;
+    bool resuming; /* what connections had sent is being read, in an order nobody knows */
 };
 
 /* Random decisions. */
