@@ -169,10 +169,22 @@ size_t m5_conn_output(const struct m5_conn *conn, struct mqtt5_bytes *views, siz
     return m5_output_views(&conn->output, views, max);
 }
 
+/* The peer asks and does not read the answers: until it does, nothing is read from it. Messages
+ * stop at output_bytes_max, answers at twice as much. */
+static bool is_deaf(const struct m5_conn *conn)
+{
+    return conn->output.size / 2 >= conn->shard->config->output_bytes_max;
+}
+
 void m5_conn_sent(struct m5_conn *conn, size_t size)
 {
     struct m5_shard *shard = conn->shard;
+    bool was_deaf = is_deaf(conn);
     m5_output_sent(&conn->output, &shard->chunks, size);
+    if (was_deaf && !is_deaf(conn) && !m5_list_linked(&conn->resumed)) {
+        m5_list_push_back(&shard->resumed, &conn->resumed);
+        m5_conn_touch(conn);
+    }
     M5_COUNT(shard, bytes_sent, size);
     conn->postponed = 0;
     if (conn->output.size == 0)
@@ -630,7 +642,8 @@ static void process_and_keep(struct m5_conn *conn, struct mqtt5_bytes input)
 
 bool m5_conn_reading(const struct m5_conn *conn)
 {
-    return (conn->state == M5_CONN_NEW || conn->state == M5_CONN_OPEN) && !conn->paused;
+    return (conn->state == M5_CONN_NEW || conn->state == M5_CONN_OPEN) && !conn->paused &&
+           !is_deaf(conn) && !m5_list_linked(&conn->resumed);
 }
 
 /* Room for more of a large packet in the connection's own buffer: it grows with what has really

@@ -107,8 +107,8 @@ void m5_conn_feed(struct m5_conn *conn, struct mqtt5_bytes bytes);
 void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes);
 
 /* False while the engine does not want to read from this connection (it is closing, moving, waits
- * for a credential check, or the shard is congested). A change back to true puts the connection on
- * the dirty list. */
+ * for another shard or a credential check, or its peer does not read our answers). A change back to
+ * true puts the connection on the dirty list. */
 bool m5_conn_reading(const struct m5_conn *conn);
 
 /* The transport ended without a DISCONNECT, or failed: the will may be due. Frees @p conn. */
