@@ -16,6 +16,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SUPPRESSIONS = ROOT / 'tests/tsan/suppressions.txt'
 sys.path.insert(0, str(ROOT / 'tests/e2e'))
 DEBIAN_PYTHON = '/usr/bin/python3'
 
@@ -285,8 +286,8 @@ def main():
     options = parser.parse_args()
     print(f'seed {options.seed}', flush=True)
     kind = BrokerKind(options.binary, mosquitto=options.mosquitto)
-    suppressed = os.environ.get('TSAN_OPTIONS', '')
-    os.environ['TSAN_OPTIONS'] = f'{suppressed} {OPTIONS} log_path=tsan'
+    given = os.environ.get('TSAN_OPTIONS', '')
+    os.environ['TSAN_OPTIONS'] = f'{given} {OPTIONS} suppressions={SUPPRESSIONS} log_path=tsan'
     broker = Broker(kind, options.workers)
     folder = pathlib.Path(broker.folder)
     try:
