@@ -26,6 +26,12 @@ struct cli_command {
 extern const struct cli_command cmd_broker;
 extern const struct cli_command cmd_pub;
 extern const struct cli_command cmd_sub;
+extern const struct cli_command cmd_completion;
+
+extern const struct cli_command *const cli_commands[]; /* all of them; NULL at the end */
+
+/* Prints every command and option as JSON. */
+void cli_print_reference(FILE *out);
 
 /* Prints "mqttv5 pub: ..." and a line feed to standard error. */
 void cli_error(const struct cli_call *call, const char *format, ...)

@@ -7,9 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct cli_command *const commands[] = {&cmd_broker, &cmd_pub, &cmd_sub};
-
-#define COMMAND_COUNT (sizeof commands / sizeof *commands)
+#define COMMANDS_MAX 32
 
 static const char *environment(const char *name)
 {
@@ -21,26 +19,25 @@ static void print_overview(FILE *out)
     fputs("mqttv5: MQTT 5.0 and 3.1.1 broker and clients\n\nUsage: mqttv5 COMMAND [options]\n\n"
           "Commands:\n",
           out);
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    for (size_t i = 0; cli_commands[i] != NULL; i++)
+        fprintf(out, "  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
     fputs("\nmqttv5 help COMMAND explains a command, mqttv5 --version names this build.\n", out);
 }
 
 static const struct cli_command *find_command(const char *name)
 {
-    for (size_t i = 0; i < COMMAND_COUNT; i++) {
-        if (strcmp(commands[i]->name, name) == 0)
-            return commands[i];
+    for (size_t i = 0; cli_commands[i] != NULL; i++) {
+        if (strcmp(cli_commands[i]->name, name) == 0)
+            return cli_commands[i];
     }
     return NULL;
 }
 
 static int unknown_command(const char *name)
 {
-    const char *names[COMMAND_COUNT + 2] = {NULL};
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        names[i] = commands[i]->name;
-    names[COMMAND_COUNT] = "help";
+    const char *names[COMMANDS_MAX + 1] = {"help"};
+    for (size_t i = 0; cli_commands[i] != NULL && i + 1 < COMMANDS_MAX; i++)
+        names[i + 1] = cli_commands[i]->name;
     const char *guess = cli_suggest(name, names);
     if (guess != NULL)
         fprintf(stderr, "mqttv5: unknown command \"%s\" (did you mean %s?)\n", name, guess);
@@ -68,6 +65,10 @@ static int run_help(int argc, char **argv)
 {
     if (argc == 0) {
         print_overview(stdout);
+        return CLI_OK;
+    }
+    if (strcmp(argv[0], "--json") == 0) {
+        cli_print_reference(stdout);
         return CLI_OK;
     }
     const struct cli_command *command = find_command(argv[0]);

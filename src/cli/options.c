@@ -11,8 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NAME_MAX_SIZE 64 /* bytes of an option's or variable's name, with the zero */
-#define HELP_COLUMN   34 /* where the explanations start in --help */
+#define HELP_COLUMN 34 /* where the explanations start in --help */
 
 /* A copy of a variable's text, cut at its commas. */
 struct text {
@@ -28,8 +27,7 @@ struct reader {
 
 /* ---- tables ---- */
 
-/* The option at @p position, counted through all tables, or NULL. */
-static const struct cli_option *option_at(const struct cli_command *command, size_t position)
+const struct cli_option *cli_option_at(const struct cli_command *command, size_t position)
 {
     for (const struct cli_option *const *table = command->tables; *table != NULL; table++) {
         for (const struct cli_option *option = *table; option->name != NULL; option++) {
@@ -43,7 +41,7 @@ static const struct cli_option *option_at(const struct cli_command *command, siz
 static size_t option_count(const struct cli_command *command)
 {
     size_t count = 0;
-    while (option_at(command, count) != NULL)
+    while (cli_option_at(command, count) != NULL)
         count++;
     return count;
 }
@@ -53,7 +51,7 @@ static size_t find_long(const struct cli_command *command, const char *name, siz
 {
     size_t position = 0;
     const struct cli_option *option;
-    while ((option = option_at(command, position)) != NULL) {
+    while ((option = cli_option_at(command, position)) != NULL) {
         if (strlen(option->name) == size && memcmp(option->name, name, size) == 0)
             break;
         position++;
@@ -65,17 +63,17 @@ static size_t find_short(const struct cli_command *command, char alias)
 {
     size_t position = 0;
     const struct cli_option *option;
-    while ((option = option_at(command, position)) != NULL && option->alias != alias)
+    while ((option = cli_option_at(command, position)) != NULL && option->alias != alias)
         position++;
     return position;
 }
 
-static const char *env_name(const struct cli_option *option, char out[NAME_MAX_SIZE])
+const char *cli_env_name(const struct cli_option *option, char out[CLI_NAME_SIZE])
 {
     if (option->env != NULL)
         return option->env;
-    size_t size = (size_t)snprintf(out, NAME_MAX_SIZE, "MQTT5_%s", option->name);
-    for (size_t i = 0; i < size && i < NAME_MAX_SIZE; i++)
+    size_t size = (size_t)snprintf(out, CLI_NAME_SIZE, "MQTT5_%s", option->name);
+    for (size_t i = 0; i < size && i < CLI_NAME_SIZE; i++)
         out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
     return out;
 }
@@ -92,11 +90,11 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct reader *reader, co
     return false;
 }
 
-/* Levenshtein distance, words cut at NAME_MAX_SIZE. */
+/* Levenshtein distance, words cut at CLI_NAME_SIZE. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[NAME_MAX_SIZE + 1];
-    const size_t a_size = strnlen(a, NAME_MAX_SIZE), b_size = strnlen(b, NAME_MAX_SIZE);
+    size_t row[CLI_NAME_SIZE + 1];
+    const size_t a_size = strnlen(a, CLI_NAME_SIZE), b_size = strnlen(b, CLI_NAME_SIZE);
     for (size_t j = 0; j <= b_size; j++)
         row[j] = j;
     for (size_t i = 1; i <= a_size; i++) {
@@ -134,7 +132,7 @@ static bool fail_unknown(struct reader *reader, const char *name)
     const char *guess = NULL;
     if (names != NULL) {
         for (size_t i = 0; i < count; i++)
-            names[i] = option_at(command, i)->name;
+            names[i] = cli_option_at(command, i)->name;
         names[count] = "help";
         guess = cli_suggest(name, names);
     }
@@ -306,18 +304,18 @@ struct arguments {
 static bool take_flag(struct reader *reader, size_t position, const char *text, const char *label)
 {
     reader->call->given[position] = CLI_FROM_FLAG;
-    return set_value(reader, option_at(reader->call->command, position), text, label);
+    return set_value(reader, cli_option_at(reader->call->command, position), text, label);
 }
 
 /* --name, --name=value, --name value. */
 static bool take_long(struct reader *reader, const char *argument, struct arguments *rest)
 {
-    char label[NAME_MAX_SIZE + 2];
+    char label[CLI_NAME_SIZE + 2];
     const char *equals = strchr(argument, '=');
     const size_t size = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
     const size_t position = find_long(reader->call->command, argument, size);
-    const struct cli_option *option = option_at(reader->call->command, position);
-    snprintf(label, sizeof label, "--%.*s", (int)(size < NAME_MAX_SIZE ? size : NAME_MAX_SIZE - 1),
+    const struct cli_option *option = cli_option_at(reader->call->command, position);
+    snprintf(label, sizeof label, "--%.*s", (int)(size < CLI_NAME_SIZE ? size : CLI_NAME_SIZE - 1),
              argument);
     if (option == NULL)
         return fail_unknown(reader, label + 2);
@@ -337,7 +335,7 @@ static bool take_short(struct reader *reader, const char *letters, struct argume
     for (; *letters != 0; letters++) {
         const char label[] = {'-', *letters, 0};
         const size_t position = find_short(reader->call->command, *letters);
-        const struct cli_option *option = option_at(reader->call->command, position);
+        const struct cli_option *option = cli_option_at(reader->call->command, position);
         if (option == NULL)
             return fail(reader, "unknown option -%c (see mqttv5 %s --help)", *letters,
                         reader->call->command->name);
@@ -391,9 +389,9 @@ static bool take_rest(struct reader *reader, cli_env_fn *env)
 {
     const struct cli_command *command = reader->call->command;
     const struct cli_option *option;
-    for (size_t i = 0; (option = option_at(command, i)) != NULL; i++) {
-        char name[NAME_MAX_SIZE];
-        const char *variable = env_name(option, name);
+    for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++) {
+        char name[CLI_NAME_SIZE];
+        const char *variable = cli_env_name(option, name);
         if (reader->call->given[i] != CLI_FROM_DEFAULT)
             continue;
         const char *text = env(variable);
@@ -440,7 +438,7 @@ void cli_call_free(struct cli_call *call)
 {
     const struct cli_option *option;
     for (size_t i = 0; call->options != NULL; i++) {
-        if ((option = option_at(call->command, i)) == NULL)
+        if ((option = cli_option_at(call->command, i)) == NULL)
             break;
         if (option->repeatable)
             free(((struct cli_strings *)(void *)((char *)call->options + option->offset))->items);
@@ -459,8 +457,8 @@ void cli_call_free(struct cli_call *call)
 enum cli_source cli_source_of(const struct cli_call *call, const char *name)
 {
     const size_t position = find_long(call->command, name, strlen(name));
-    return option_at(call->command, position) == NULL ? CLI_FROM_DEFAULT
-                                                      : (enum cli_source)call->given[position];
+    return cli_option_at(call->command, position) == NULL ? CLI_FROM_DEFAULT
+                                                          : (enum cli_source)call->given[position];
 }
 
 bool cli_given(const struct cli_call *call, const char *name)
@@ -484,7 +482,7 @@ static void print_heading(const char *text, FILE *out)
 
 static void print_option(const struct cli_option *option, FILE *out)
 {
-    char name[NAME_MAX_SIZE];
+    char name[CLI_NAME_SIZE];
     int column =
         option->alias != 0 ? fprintf(out, "  -%c, ", option->alias) : fprintf(out, "      ");
     column += fprintf(out, "--%s", option->name);
@@ -499,7 +497,7 @@ static void print_option(const struct cli_option *option, FILE *out)
         fputs("; may be repeated", out);
     if (option->fallback != NULL)
         fprintf(out, " (default %s)", option->fallback);
-    fprintf(out, " [%s]\n", env_name(option, name));
+    fprintf(out, " [%s]\n", cli_env_name(option, name));
 }
 
 void cli_print_help(const struct cli_command *command, FILE *out)
@@ -507,12 +505,14 @@ void cli_print_help(const struct cli_command *command, FILE *out)
     fprintf(out, "mqttv5 %s: %s\n\nUsage: mqttv5 %s %s\n", command->name, command->summary,
             command->name, command->usage);
     const struct cli_option *option;
-    for (size_t i = 0; (option = option_at(command, i)) != NULL; i++) {
+    for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++) {
         if (option->group != NULL)
             print_heading(option->group, out);
         print_option(option, out);
     }
-    fputs("\nA flag counts before the variable in brackets, and that before the default.\n", out);
+    if (cli_option_at(command, 0) != NULL)
+        fputs("\nA flag counts before the variable in brackets, and that before the default.\n",
+              out);
     if (command->notes != NULL)
         fprintf(out, "\n%s", command->notes);
 }

@@ -84,6 +84,14 @@ bool cli_given(const struct cli_call *call, const char *name);
 /* Prints --help: usage, options by group with defaults and variables, notes. */
 void cli_print_help(const struct cli_command *command, FILE *out);
 
+/* The option at @p position, counted through all tables of @p command, or NULL. */
+const struct cli_option *cli_option_at(const struct cli_command *command, size_t position);
+
+#define CLI_NAME_SIZE 64 /* bytes of an option's or variable's name, with the zero */
+
+/* The environment variable of @p option; @p out may be used to make it. */
+const char *cli_env_name(const struct cli_option *option, char out[CLI_NAME_SIZE]);
+
 /* The name in @p names (NULL at the end) that @p text was probably meant to be, or NULL. */
 const char *cli_suggest(const char *text, const char *const *names);
 

@@ -1,0 +1,6 @@
+/* The list of commands: what main(), the help, the completions and the reference go by.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "cli/command.h"
+
+const struct cli_command *const cli_commands[] = {&cmd_broker, &cmd_pub, &cmd_sub, &cmd_completion,
+                                                  NULL};
