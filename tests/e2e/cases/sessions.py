@@ -321,8 +321,8 @@ def keep_alive_closes(ctx):
     flags = 2 | 4 | 8               # clean start, will, QoS 1
     body = (wire.text('MQTT') + bytes([5, flags]) + b'\x00\x01' + b'\x00'
             + wire.text(ctx.id('quiet')) + b'\x00' + will)
-    quiet.send(wire.packet(0x10, body))
     started = time.monotonic()
+    quiet.send(wire.packet(0x10, body))
     quiet.expect(wire.CONNACK)
     packets = quiet.wait_closed()
     elapsed = time.monotonic() - started
