@@ -258,27 +258,27 @@ static bool tell_home(struct m5_shard *shard, const struct m5_subscription *subs
 
 /* ---- delivering ---- */
 
-/* On the member's shard. */
-static void deliver(struct m5_shard *shard, struct m5_subscription *subscription,
-                    const struct m5_message_view *view, struct m5_message *message)
+/* On the member's shard. False: nothing is left to be acknowledged, the home need not count it. */
+static bool deliver_to_member(struct m5_shard *shard, struct m5_subscription *subscription,
+                              const struct m5_message_view *view, struct m5_message *message)
 {
     struct m5_session *session = subscription->session;
     struct m5_sub_options options = subscription->options;
     uint8_t qos = view->qos < options.qos ? view->qos : options.qos; /* [MQTT-4.8.2-3] */
     bool retain = (options.flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0 && view->retain;
     if (!m5_may_deliver(shard, session, view->topic, 1))
-        return;
+        return false;
     if (qos == 0) {
         struct m5_single single = {
             .view = view, .ids = &options.id, .id_count = options.id != 0, .retain = retain};
         m5_deliver_qos0(shard, session, &single);
-        return;
+        return false;
     }
     struct m5_message *own = message == NULL ? m5_message_new(&shard->messages, view) : NULL;
     if (message == NULL && own == NULL) {
         M5_COUNT(shard, limit_memory, 1);
         M5_COUNT(shard, publish_dropped, 1);
-        return;
+        return false;
     }
     struct m5_offer offer = {.message = message != NULL ? message : own,
                              .ids = &options.id,
@@ -286,9 +286,18 @@ static void deliver(struct m5_shard *shard, struct m5_subscription *subscription
                              .ticket = subscription->serial,
                              .qos = qos,
                              .retain = retain};
-    m5_delivery_offer(shard, session, &offer);
+    bool taken = m5_delivery_offer(shard, session, &offer);
     if (own != NULL)
         m5_message_release(&shard->messages, own);
+    return taken;
+}
+
+static void deliver(struct m5_shard *shard, struct m5_subscription *subscription,
+                    const struct m5_message_view *view, struct m5_message *message)
+{
+    uint64_t serial = subscription->serial;
+    if (!deliver_to_member(shard, subscription, view, message) && view->qos > 0)
+        m5_share_done(shard, serial);
 }
 
 /* Whoever is online before those who are not. */
@@ -315,7 +324,7 @@ static void route_one(struct m5_shard *shard, struct m5_share_group *group,
         M5_COUNT(shard, publish_dropped, 1);
         return;
     }
-    member->inflight++;
+    member->inflight += view->qos > 0;
     if (member->shard == shard->index) {
         struct m5_subscription *subscription = m5_shared_find(shard, member->serial);
         M5_ASSERT(subscription != NULL); /* a local member leaves before it goes */
