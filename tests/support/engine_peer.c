@@ -53,6 +53,9 @@ static void finish_move(struct engine_peer *peer)
     peer->moving = false;
     peer->conn = m5_conn_open(m5_engine_shard(peer->rig->engine, peer->shard), peer, address());
     peer->closed = peer->conn == NULL;
+    if (peer->conn != NULL && peer->carried.size > 0)
+        m5_conn_refeed(peer->conn, m5_bytes(peer->carried.data, peer->carried.size));
+    bytes_fini(&peer->carried);
 }
 
 static void give(struct engine_peer *peer)
@@ -96,14 +99,9 @@ static void flush(struct m5_conn *conn, struct engine_peer *peer)
     m5_conn_sent(conn, size);
 }
 
-/* What the engine has not used goes in front of what it was not given. */
 static void move(struct m5_conn *conn, struct engine_peer *peer)
 {
-    struct engine_bytes rest = peer->input;
-    peer->input = (struct engine_bytes){0};
-    bytes_add(&peer->input, m5_conn_unread(conn));
-    bytes_add(&peer->input, m5_bytes(rest.data, rest.size));
-    bytes_fini(&rest);
+    bytes_add(&peer->carried, m5_conn_unread(conn));
     peer->shard = m5_conn_target(conn);
     peer->moving = true;
     peer->conn = NULL;
@@ -221,6 +219,7 @@ void engine_rig_start(struct engine_rig *rig)
 static void forget(struct engine_peer *peer)
 {
     bytes_fini(&peer->input);
+    bytes_fini(&peer->carried);
     bytes_fini(&peer->output);
     bytes_fini(&peer->taken);
     *peer = (struct engine_peer){0};

@@ -34,7 +34,8 @@ struct engine_peer {
     bool session_present; /* as the last CONNACK said */
     uint16_t packet_id;   /* last one used for SUBSCRIBE and PUBLISH */
     struct engine_bytes input, output;
-    struct engine_bytes taken; /* the packet that guest_take() gave last */
+    struct engine_bytes carried; /* what the engine had not used when the connection moved */
+    struct engine_bytes taken;   /* the packet that guest_take() gave last */
 };
 
 struct engine_rig {
