@@ -9,7 +9,7 @@ SECONDS ?= 60
 PORT    ?= 1883
 
 .DEFAULT_GOAL := help
-.PHONY: help run test build setup check format fuzz tsan sim bench install clean
+.PHONY: help run test build setup check format docs fuzz tsan sim bench install clean
 
 help: ## this list
 	@echo "make run      set up, build, start a broker on 127.0.0.1:1883 (PORT=...)"
@@ -17,6 +17,7 @@ help: ## this list
 	@echo "make build    the release program: build/release/mqttv5"
 	@echo "make check    style, layers and requirements only: seconds"
 	@echo "make format   lay out all C files with clang-format"
+	@echo "make docs     what docs/, man pages and completions take from the source, again"
 	@echo "make sim      simulator, SEED=$(SEED) SEEDS=$(SEEDS)"
 	@echo "make fuzz     every fuzz target for SECONDS=$(SECONDS) (ONLY='fuzz_...' for some)"
 	@echo "make tsan     the multi-worker tests under the thread sanitizer"
@@ -43,6 +44,9 @@ check: setup
 
 format: setup
 	@$(PYTHON) tools/check_format.py --fix
+
+docs: build
+	@$(PYTHON) tools/check_docs.py --fix
 
 fuzz: setup
 	@$(PYTHON) tools/run_tests.py --jobs $(JOBS) --fuzz-seconds $(SECONDS) \

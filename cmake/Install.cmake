@@ -26,3 +26,12 @@ if(m5_installed_targets)
             DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
     endforeach()
 endif()
+# Manual pages and completions are in the tree, made by `make docs`.
+if(TARGET mqttv5)
+    file(GLOB manual_pages ${PROJECT_SOURCE_DIR}/docs/man/*.1)
+    install(FILES ${manual_pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+    install(FILES ${PROJECT_SOURCE_DIR}/completions/mqttv5.bash
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME mqttv5)
+    install(FILES ${PROJECT_SOURCE_DIR}/completions/_mqttv5
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+endif()

@@ -134,6 +134,8 @@ def program_suites(options):
     if has('tests/fuzz/fuzz_*.c'):
         suites.append(ctest_suite('corpora', 'asan', 'fuzz'))
     suites += golden_suites() + thread_suites() + fuzz_suites(options)
+    if has('src/cli/*.c'):
+        suites.append(Suite('docs', tool('check_docs.py'), ('release',)))
     if has('src/protocol/*.c'):
         suites.append(Suite('symbols', tool('check_symbols.py', str(BUILD / 'release')),
                             ('release',), show=r'\.text'))
