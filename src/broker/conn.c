@@ -6,9 +6,6 @@
 
 /* A packet larger than this is read into a buffer of its own instead of the shard's. */
 #define LARGE_PACKET            (M5_READ_BUFFER / 2)
-/* How long acknowledgements may wait to be sent together: see m5_conn_postpone(). */
-#define POSTPONED_TURNS_MAX     4u
-#define POSTPONED_MAX           1024u /* bytes */
 #define LINGER_MS               5000u /* for the last packets to a peer that does not read */
 #define CONNECTIONS_REFUSED_MAX 256u  /* beyond connections_max, to be told so by CONNACK */
 
@@ -132,27 +129,10 @@ void m5_conn_lost(struct m5_conn *conn)
 
 /* ---- output ---- */
 
-void m5_conn_touch_lazily(struct m5_conn *conn)
+void m5_conn_touch(struct m5_conn *conn)
 {
     if (!m5_list_linked(&conn->dirty))
         m5_list_push_back(&conn->shard->dirty, &conn->dirty);
-}
-
-void m5_conn_touch(struct m5_conn *conn)
-{
-    conn->urgent = true;
-    m5_conn_touch_lazily(conn);
-}
-
-bool m5_conn_postpone(struct m5_conn *conn)
-{
-    if (conn->urgent || conn->state != M5_CONN_OPEN || conn->output.size > POSTPONED_MAX ||
-        conn->postponed == POSTPONED_TURNS_MAX)
-        return false;
-    conn->postponed++;
-    m5_list_remove(&conn->dirty);
-    m5_list_push_back(&conn->shard->postponed, &conn->dirty);
-    return true;
 }
 
 enum m5_want m5_conn_want(const struct m5_conn *conn)
@@ -186,9 +166,6 @@ void m5_conn_sent(struct m5_conn *conn, size_t size)
         m5_conn_touch(conn);
     }
     M5_COUNT(shard, bytes_sent, size);
-    conn->postponed = 0;
-    if (conn->output.size == 0)
-        conn->urgent = false;
     struct m5_session *session = conn->session;
     if (conn->state != M5_CONN_OPEN || conn->output.size >= M5_OUTPUT_HIGH_WATER / 2)
         return;
@@ -220,8 +197,7 @@ void m5_conn_abort(struct m5_conn *conn)
     begin_closing(conn);
 }
 
-/* Room without a touch. */
-static uint8_t *packet_room(struct m5_conn *conn, size_t size)
+uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size)
 {
     if (conn->silent)
         return NULL;
@@ -231,14 +207,7 @@ static uint8_t *packet_room(struct m5_conn *conn, size_t size)
         return NULL;
     }
     M5_COUNT(conn->shard, packets_sent, 1);
-    return at;
-}
-
-uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size)
-{
-    uint8_t *at = packet_room(conn, size);
-    if (at != NULL)
-        m5_conn_touch(conn);
+    m5_conn_touch(conn);
     return at;
 }
 
@@ -410,21 +379,18 @@ void m5_conn_alarm(struct m5_conn *conn)
 
 uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count)
 {
-    uint8_t *at = packet_room(conn, 4 * (size_t)count);
-    if (at == NULL)
-        return NULL;
-    M5_COUNT(conn->shard, packets_sent, count - 1);
-    m5_conn_touch_lazily(conn);
+    uint8_t *at = m5_conn_packet_room(conn, 4 * (size_t)count);
+    if (at != NULL)
+        M5_COUNT(conn->shard, packets_sent, count - 1);
     return at;
 }
 
 void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason)
 {
     bool with_reason = reason != MQTT5_REASON_SUCCESS && conn->version == MQTT5_VERSION_5;
-    uint8_t *at = packet_room(conn, with_reason ? 5 : 4);
+    uint8_t *at = m5_conn_packet_room(conn, with_reason ? 5 : 4);
     if (at == NULL)
         return;
-    m5_conn_touch_lazily(conn);
     at[0] = (uint8_t)(type << 4 | (type == MQTT5_PUBREL ? 2 : 0));
     at[1] = with_reason ? 3 : 2;
     m5_write_u16(at + 2, packet_id);

@@ -38,8 +38,6 @@ struct m5_conn {
     bool silent;              /* nothing more may be sent [MQTT-3.14.4-1] */
     bool over_limit;          /* beyond connections_max: CONNECT will be refused */
     bool problem_information; /* reason strings and user properties are wanted */
-    bool urgent;              /* there is more to send than acknowledgements */
-    uint8_t postponed;        /* turns that its acknowledgements have waited */
     bool will_kept;           /* false after DISCONNECT with reason code 0 */
     bool by_client;           /* the client said goodbye */
     uint8_t close_reason;     /* for the log */
@@ -61,9 +59,6 @@ struct m5_conn {
 
 /* Queues the connection for the host's attention. */
 void m5_conn_touch(struct m5_conn *conn);
-
-/* The same when there are only acknowledgements to send, which may wait for company. */
-void m5_conn_touch_lazily(struct m5_conn *conn);
 
 /* Room for @p size bytes of one packet, to be written at once; counted as one packet. NULL: no
  * memory (the connection is then being closed), or it may not send any more. */

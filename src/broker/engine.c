@@ -54,7 +54,6 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_rng_init(&shard->rng, env->seed[2] + index * 0x9E3779B97F4A7C15u);
     m5_timer_wheel_init(&shard->wheel, env->now_ms);
     m5_list_init(&shard->dirty);
-    m5_list_init(&shard->postponed);
     m5_list_init(&shard->open);
     m5_list_init(&shard->leaving);
     m5_list_init(&shard->resumed);
@@ -277,23 +276,9 @@ static uint64_t poke(struct m5_shard *shard)
     return wakes;
 }
 
-bool m5_shard_postponed(const struct m5_shard *shard)
-{
-    return !m5_list_empty(&shard->postponed);
-}
-
-/* What was postponed is on the host's list again. */
-static void take_up_postponed(struct m5_shard *shard)
-{
-    struct m5_list *node;
-    while ((node = m5_list_pop_front(&shard->postponed)) != NULL)
-        m5_list_push_back(&shard->dirty, node);
-}
-
 uint64_t m5_shard_end(struct m5_shard *shard)
 {
     m5_shard_settle(shard);
-    take_up_postponed(shard);
     uint64_t wakes = m5_mail_send(shard);
     /* Mail that is held names nodes of the index: the shard is not quiescent with it. */
     if (!m5_mail_held(shard))

@@ -131,13 +131,6 @@ struct m5_conn *m5_shard_next_dirty(struct m5_shard *shard);
 
 enum m5_want m5_conn_want(const struct m5_conn *conn);
 
-/* For a connection that m5_shard_next_dirty() has just returned and that wants M5_WANT_FLUSH: when
- * there is nothing to send but a few acknowledgements, takes it off the host's hands until the next
- * turn, so that more of them share a write; true then. A busy host asks this, an idle one writes:
- * while m5_shard_postponed(), it must not sleep. A connection is postponed a few times at most. */
-bool m5_conn_postpone(struct m5_conn *conn);
-bool m5_shard_postponed(const struct m5_shard *shard);
-
 /* Up to @p max views of the bytes to send, in order; returns how many. Valid until the next call
  * on this shard other than for output. */
 size_t m5_conn_output(const struct m5_conn *conn, struct mqtt5_bytes *views, size_t max);

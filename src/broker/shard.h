@@ -47,12 +47,11 @@ struct m5_shard {
     struct m5_rng rng;
     struct m5_timer_wheel wheel;
 
-    struct m5_list dirty;     /* connections with something for the host */
-    struct m5_list postponed; /* the same, from the next turn on */
-    struct m5_list open;      /* all connections */
-    struct m5_list leaving;   /* closing connections whose session is still to be detached */
-    struct m5_list resumed;   /* connections whose unread input may be handled now */
-    struct m5_list groups;    /* shared subscription groups whose home this is */
+    struct m5_list dirty;   /* connections with something for the host */
+    struct m5_list open;    /* all connections */
+    struct m5_list leaving; /* closing connections whose session is still to be detached */
+    struct m5_list resumed; /* connections whose unread input may be handled now */
+    struct m5_list groups;  /* shared subscription groups whose home this is */
     uint32_t conn_count;
 
     struct m5_map sessions;      /* by client id */

@@ -1,9 +1,9 @@
 /* The turn of a worker: wait, read what has arrived, let the engine work, write once per
  * connection.
  *
- * Steady state: one epoll_wait, a recv per readable socket, a send per connection with output;
- * no other system call, no allocation. Output that a socket does not take at once is watched for
- * with EPOLLOUT, and only then.
+ * Steady state: one epoll_wait, a recv per readable socket, a send per connection with output, and
+ * a short pause while traffic is pipelined; no other system call, no allocation. Output that a
+ * socket does not take at once is watched for with EPOLLOUT, and only then.
  *
  * How a connection ends. The engine wants it closed: our side is shut down and the socket lingers
  * until the peer has closed too, LINGER_MS at most, because close(2) with input unread would reset
@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -38,14 +39,14 @@
 #define DISCARD_SIZE       (1 << 20) /* bytes thrown away by one recv(2) */
 #define TRIM_LEAST         1000 /* connections that must have gone before memory is given back */
 
-/* A turn is busy when it has several events, or several packets from one socket. Then the sockets
- * are looked at again before output is written, so that more messages share a write, and
- * acknowledgements wait for the next turn (m5_conn_postpone()). A message that came alone is
- * written at once. docs/performance.md has what was measured. */
-#define BUSY_EVENTS     2
-#define BUSY_PACKETS    4
-#define COALESCE_ROUNDS 4
-#define COALESCE_EVENTS 1024 /* in one turn */
+/* Traffic that is pipelined (several packets from a socket at once) gets a short pause between
+ * turns, in which more of it gathers: reads and writes then carry more messages, and that is most
+ * of what a message costs. A packet that comes alone, as in request and response, is never waited
+ * for, and neither is traffic that fills turns by itself. docs/performance.md has what was
+ * measured. */
+#define PAUSE_NS          40000
+#define PAUSE_PACKETS_MIN 8 /* in the turn before; and two for each event */
+#define PAUSE_PACKETS_MAX 1024
 
 /* A connection on its way to another worker. */
 struct m5_moved {
@@ -333,8 +334,6 @@ static bool flush(struct m5_worker *worker, struct m5_socket *socket)
 /* Does what the engine wants done with a connection; false when it is not the engine's any more. */
 static bool settle(struct m5_worker *worker, struct m5_socket *socket)
 {
-    if (worker->busy && m5_conn_postpone(socket->conn))
-        return true;
     for (;;) {
         if ((socket->watch.flags & M5_WATCH_UNREAD) != 0 && m5_conn_reading(socket->conn))
             set_flags(worker, &socket->watch, socket->watch.flags & ~M5_WATCH_UNREAD);
@@ -418,20 +417,22 @@ static int timeout_ms(const struct m5_worker *worker)
     return left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
-static void handle_input(struct m5_worker *worker, unsigned count)
+/* Lets input gather if that promises larger batches. */
+static void let_gather(const struct m5_worker *worker)
 {
-    const uint64_t packets = m5_shard_packets(worker->shard);
-    handle_events(worker, count);
-    worker->busy =
-        count >= BUSY_EVENTS || m5_shard_packets(worker->shard) - packets >= BUSY_PACKETS;
-    unsigned handled = count;
-    for (int round = 0; worker->busy && round < COALESCE_ROUNDS; round++) {
-        if (count == 0 || handled >= COALESCE_EVENTS)
-            return;
-        count = m5_loop_wait(&worker->loop, 0);
-        handled += count;
-        handle_events(worker, count);
-    }
+    if (!worker->pipelined || worker->drain_until_ms != 0)
+        return;
+    const struct timespec time = {.tv_nsec = PAUSE_NS};
+    nanosleep(&time, NULL);
+}
+
+static void handle_input(struct m5_worker *worker, unsigned events)
+{
+    const uint64_t before = m5_shard_packets(worker->shard);
+    handle_events(worker, events);
+    const uint64_t packets = m5_shard_packets(worker->shard) - before;
+    worker->pipelined = packets >= PAUSE_PACKETS_MIN && packets >= 2 * (uint64_t)events &&
+                        packets <= PAUSE_PACKETS_MAX;
 }
 
 static void wake_others(struct m5_worker *worker, uint64_t wakes)
@@ -452,8 +453,8 @@ static void trim(struct m5_worker *worker)
 
 static void turn(struct m5_worker *worker)
 {
-    const bool postponed = m5_shard_postponed(worker->shard);
-    const unsigned count = m5_loop_wait(&worker->loop, postponed ? 0 : timeout_ms(worker));
+    let_gather(worker);
+    const unsigned count = m5_loop_wait(&worker->loop, timeout_ms(worker));
     m5_loop_awake(&worker->loop);
     worker->now_ms = read_clock();
     m5_shard_begin(worker->shard, worker->now_ms);
@@ -581,8 +582,13 @@ bool m5_worker_run(struct m5_worker *worker)
     if (!ok)
         m5_crew_stop(worker->crew);
     worker->now_ms = read_clock();
+    /* Sleeps of this thread are to end when they are asked to, not 50 us later. */
+    const int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
+    prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
     while (!atomic_load(&worker->crew->stopping))
         turn(worker);
     drain(worker);
+    if (slack > 0) /* it may be the caller's thread */
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack, 0, 0, 0);
     return ok;
 }

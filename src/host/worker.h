@@ -53,7 +53,7 @@ struct m5_worker {
     uint32_t index;
     struct m5_shard *shard;
     pthread_t thread;
-    bool busy;               /* this turn has much to do: see m5_conn_postpone() */
+    bool pipelined;          /* the last turn had many packets from few sockets: see let_gather() */
     uint64_t now_ms;         /* monotonic, read once a turn */
     uint64_t drain_until_ms; /* 0 until it drains */
 
