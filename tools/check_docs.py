@@ -76,6 +76,17 @@ def check_manuals(root, complain):
             complain(path.relative_to(root), 1, done.stdout.strip().split('\n')[0])
 
 
+def check_code(root, complain):
+    """Every fenced block of C is found, word for word, in an example that is compiled and run."""
+    examples = [path.read_text(encoding='utf-8') for path in root.glob('examples/*.c')]
+    pages = sorted(path.relative_to(root) for path in root.glob('docs/*.md'))
+    for name in [pathlib.Path('README.md'), *pages]:
+        text = (root / name).read_text(encoding='utf-8')
+        for match in re.finditer(r'^```c\n(.*?)^```$', text, re.MULTILINE | re.DOTALL):
+            if not any(match.group(1) in example for example in examples):
+                complain(name, source.line_of(text, match.start()), 'not in an example')
+
+
 def anchors(text):
     """Names of the headings, as they are linked to."""
     return {re.sub(r'[^\w\- ]', '', heading.lower()).strip().replace(' ', '-')
@@ -111,6 +122,7 @@ def check():
     check_made(options.root, options.binary, complain, options.fix)
     check_bash(options.root, complain)
     check_manuals(options.root, complain)
+    check_code(options.root, complain)
     check_links(options.root, complain)
     return complain.finish('docs')
 
