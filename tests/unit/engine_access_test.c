@@ -477,14 +477,16 @@ static void retained_of_a_denied_subtree_is_not_delivered(void **state)
 {
     (void)state;
     deny("subscriber", "secret", DELIVER);
+    deny("subscriber", "hidden", DELIVER);
     struct engine_peer *publisher = guest_connect(rig, V5, "publisher");
     struct engine_peer *subscriber = guest_connect(rig, V5, "subscriber");
     guest_retain(publisher, "secret", "1", 1);
+    guest_retain(publisher, "hidden", "3", 0);
     guest_retain(publisher, "open", "2", 0);
     guest_subscribe(subscriber, "+", 1);
     assert_message(subscriber, "open", "2", 0);
     assert_quiet(subscriber);
-    assert_int_equal(engine_stats(rig).denied_deliver, 1);
+    assert_int_equal(engine_stats(rig).denied_deliver, 2);
 }
 
 static void retained_collected_then_revoked_is_not_delivered(void **state)
