@@ -44,33 +44,35 @@ struct mqtt5_broker_config {
     bool shared_subscription_available;     /**< true (SUBACK 0x9E) */
 
     /* connection */
-    uint32_t connect_timeout_ms;     /**< 10,000: from accept to a complete CONNECT (closed) */
-    uint32_t connect_packet_max;     /**< 65,536 bytes before CONNECT is complete (closed) */
-    uint32_t maximum_packet_size;    /**< 16 MiB, bytes a client may send (0x95) */
-    uint16_t receive_maximum;        /**< 1,024: unacknowledged QoS > 0 towards us (0x93) */
-    uint16_t topic_alias_maximum;    /**< 256: aliases a client may set (0x94) */
+    uint32_t connect_timeout_ms;       /**< 10,000: from accept to a complete CONNECT (closed) */
+    uint32_t connect_packet_max;       /**< 65,536 bytes before CONNECT is complete (closed) */
+    uint32_t maximum_packet_size;      /**< 16 MiB, bytes a client may send (0x95) */
+    uint16_t receive_maximum;          /**< 1,024: unacknowledged QoS > 0 towards us (0x93) */
+    uint16_t topic_alias_maximum;      /**< 256: aliases a client may set (0x94) */
     uint16_t topic_alias_outgoing_max; /**< 64: aliases we set, if the client allows as many */
-    uint16_t server_keep_alive_s;    /**< 0 = the client's own; else imposed on everybody */
-    uint16_t keep_alive_max_s;       /**< 0 = none; else a longer or absent keep-alive is lowered */
-    uint32_t session_expiry_max_s;   /**< 0xFFFFFFFF: longer ones are lowered, as CONNACK says */
+    uint16_t server_keep_alive_s;      /**< 0 = the client's own; else imposed on everybody */
+    uint16_t keep_alive_max_s;     /**< 0 = none; else a longer or absent keep-alive is lowered */
+    uint32_t session_expiry_max_s; /**< 0xFFFFFFFF: longer ones are lowered, as CONNACK says */
     const char *response_information; /**< NULL = none; borrowed until the broker is made */
 
     /* limits */
-    uint32_t connections_max;            /**< 10,000, 0 = none (CONNACK 0x89) [connections] */
-    uint32_t sessions_max;               /**< 0 = none (CONNACK 0x97) [sessions] */
-    uint32_t client_id_size_max;         /**< 65,535 bytes (CONNACK 0x85) [client_ids] */
-    uint32_t subscriptions_max;          /**< broker-wide, 0 = none (SUBACK 0x97) [subscriptions] */
+    uint32_t connections_max;    /**< 10,000, 0 = none (CONNACK 0x89) [connections] */
+    uint32_t sessions_max;       /**< 0 = none (CONNACK 0x97) [sessions] */
+    uint32_t client_id_size_max; /**< 65,535 bytes (CONNACK 0x85) [client_ids] */
+    uint32_t subscriptions_max;  /**< broker-wide, 0 = none (SUBACK 0x97) [subscriptions] */
     uint32_t subscriptions_per_session_max; /**< 0 = none (SUBACK 0x97) [subscriptions] */
-    uint32_t topic_levels_max;           /**< 200 (PUBACK 0x90, SUBACK 0x8F) [topic_levels] */
-    uint32_t user_properties_max;        /**< 256 in one packet (0x97) [user_properties] */
-    uint16_t inflight_max;               /**< 1,024: unacknowledged towards one client (waits) */
-    uint32_t queued_messages_max;        /**< 100,000 waiting for one session [queued] */
-    size_t queued_bytes_max;             /**< 64 MiB waiting for one session [queued] */
-    size_t output_bytes_max;             /**< 16 MiB unsent to one client; QoS 0 drops [output] */
-    uint32_t retained_messages_max;      /**< 0 = none (0x97) [retained] */
-    size_t retained_bytes_max;           /**< 0 = none (0x97) [retained] */
-    uint32_t retained_message_size_max;  /**< 0 = none, payload bytes (0x97) [retained] */
-    size_t memory_max;                   /**< 0 = none: bytes of the engine (0x97, 0x89) [memory] */
+    uint32_t topic_levels_max;              /**< 200 (PUBACK 0x90, SUBACK 0x8F) [topic_levels] */
+    uint32_t user_properties_max;           /**< 256 in one packet (0x97) [user_properties] */
+    uint16_t inflight_max;                  /**< 1,024: unacknowledged towards one client (waits) */
+    uint32_t queued_messages_max;           /**< 100,000 waiting for one session [queued] */
+    size_t queued_bytes_max;                /**< 64 MiB waiting for one session [queued] */
+    size_t output_bytes_max;            /**< 16 MiB unsent to one client; QoS 0 drops [output] */
+    uint32_t retained_messages_max;     /**< 0 = none (0x97) [retained] */
+    size_t retained_bytes_max;          /**< 0 = none (0x97) [retained] */
+    uint32_t retained_message_size_max; /**< 0 = none, payload bytes (0x97) [retained] */
+    /** Bytes that the engine may take (0x97, 0x89) [memory]; shared out evenly to the workers. 0 =
+     *  three quarters of the machine's memory in mqtt5_broker_new(), no limit in a bare engine. */
+    size_t memory_max;
     enum mqtt5_queue_policy queue_policy;       /**< MQTT5_QUEUE_DROP_NEWEST */
     enum mqtt5_shared_strategy shared_strategy; /**< MQTT5_SHARED_ROUND_ROBIN */
 
@@ -97,10 +99,10 @@ struct mqtt5_broker_options {
     struct mqtt5_broker_config config;
     const struct mqtt5_listener *listeners; /**< default: 127.0.0.1:1883 and [::1]:1883 */
     size_t listener_count;
-    uint32_t workers;            /**< threads; 0 = the number of cores; 1 to 64 */
+    uint32_t workers;               /**< threads; 0 = the number of cores; 1 to 64 */
     enum mqtt5_log_level log_level; /**< MQTT5_LOG_INFO */
-    bool log_json;               /**< JSON lines instead of text */
-    mqtt5_log_fn *log;           /**< NULL: standard error */
+    bool log_json;                  /**< JSON lines instead of text */
+    mqtt5_log_fn *log;              /**< NULL: standard error */
     void *log_ctx;
     const struct mqtt5_allocator *allocator; /**< NULL: malloc; else safe for threads */
 };
@@ -116,16 +118,15 @@ MQTT5_API void mqtt5_broker_options_init(struct mqtt5_broker_options *options);
 
 /** Checks @p config. @return MQTT5_OK, or MQTT5_ERR_CONFIG and in @p why (may be NULL) a sentence
  *  that names the key and what it may be; static storage. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error
-mqtt5_broker_config_check(const struct mqtt5_broker_config *config, const char **why);
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_config_check(
+    const struct mqtt5_broker_config *config, const char **why);
 
 /** Makes a broker and binds its listeners; nothing is served before mqtt5_broker_run(). Options
  *  are copied. @p why (may be NULL) gets a sentence for people on failure, valid until the next
  *  call on this thread. @return MQTT5_OK, MQTT5_ERR_CONFIG, MQTT5_ERR_NOMEM, MQTT5_ERR_IO (an
  *  address cannot be bound). On failure *out is NULL. */
-MQTT5_API MQTT5_NODISCARD enum mqtt5_error
-mqtt5_broker_new(const struct mqtt5_broker_options *options, struct mqtt5_broker **out,
-                 const char **why);
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_new(
+    const struct mqtt5_broker_options *options, struct mqtt5_broker **out, const char **why);
 
 /** Serves until mqtt5_broker_stop(): the calling thread is the first worker. Then drains: listeners
  *  close, clients get DISCONNECT 0x8B, what is written is flushed for at most 3 s.

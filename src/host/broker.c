@@ -214,12 +214,21 @@ static enum mqtt5_error check_options(const struct mqtt5_broker_options *options
     return MQTT5_OK;
 }
 
+/* A broker that takes more than this would take the machine down with it. 0 when not known. */
+static size_t three_quarters_of_memory(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_size > 0 ? (size_t)pages / 4 * 3 * (size_t)page_size : 0;
+}
+
 static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
                                     const struct mqtt5_broker_options *options)
 {
     struct mqtt5_broker_config config = options->config;
     if (options->listener_count == 0)
         config.allow_anonymous = true; /* the default listeners are on loopback only */
+    if (config.memory_max == 0)
+        config.memory_max = three_quarters_of_memory();
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     struct m5_engine_env env = {

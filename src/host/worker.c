@@ -35,8 +35,8 @@
 #define LINGER_DRAIN_MS    200   /* as above, while the broker stops */
 #define LINGERING_MAX      4096  /* sockets; beyond that they are closed at once */
 #define DRAIN_MS           3000
-#define VIEWS_MAX          64        /* views of output in one sendmsg(2) */
-#define DISCARD_SIZE       (1 << 20) /* bytes thrown away by one recv(2) */
+#define VIEWS_MAX          64   /* views of output in one sendmsg(2) */
+#define DISCARD_SIZE       4096 /* bytes thrown away by one recv(2) */
 #define TRIM_LEAST         1000 /* connections that must have gone before memory is given back */
 
 /* Traffic that is pipelined (several packets from a socket at once) gets a short pause between
@@ -96,7 +96,8 @@ static void lose(struct m5_worker *worker, struct m5_socket *socket)
 /* Throws input away; false when there will not be any more. */
 static bool discard_input(const struct m5_socket *socket)
 {
-    const ssize_t got = recv(socket->watch.fd, NULL, DISCARD_SIZE, MSG_TRUNC | MSG_DONTWAIT);
+    uint8_t nowhere[DISCARD_SIZE];
+    const ssize_t got = recv(socket->watch.fd, nowhere, sizeof nowhere, MSG_DONTWAIT);
     return got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR));
 }
 

@@ -16,7 +16,6 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SUPPRESSIONS = ROOT / 'tests/tsan/suppressions.txt'
 sys.path.insert(0, str(ROOT / 'tests/e2e'))
 DEBIAN_PYTHON = '/usr/bin/python3'
 
@@ -287,7 +286,7 @@ def main():
     print(f'seed {options.seed}', flush=True)
     kind = BrokerKind(options.binary, mosquitto=options.mosquitto)
     given = os.environ.get('TSAN_OPTIONS', '')
-    os.environ['TSAN_OPTIONS'] = f'{given} {OPTIONS} suppressions={SUPPRESSIONS} log_path=tsan'
+    os.environ['TSAN_OPTIONS'] = f'{given} {OPTIONS} log_path=tsan'
     broker = Broker(kind, options.workers)
     folder = pathlib.Path(broker.folder)
     try:
