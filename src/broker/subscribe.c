@@ -262,7 +262,7 @@ void m5_suback_joined(struct m5_shard *shard, uint64_t serial, bool joined)
         return;
     finish(conn);
     conn->paused = false;
-    if (conn->state == M5_CONN_OPEN)
+    if (conn->state == M5_CONN_OPEN && !m5_list_linked(&conn->resumed))
         m5_list_push_back(&shard->resumed, &conn->resumed);
 }
 
