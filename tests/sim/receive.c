@@ -445,13 +445,14 @@ static void on_disconnect(struct sim_world *world, struct sim_link *link, uint8_
     case SIM_END_TAKEN_OVER: right = reason == MQTT5_REASON_SESSION_TAKEN_OVER; break;
     case SIM_END_KEEP_ALIVE: right = reason == MQTT5_REASON_KEEP_ALIVE_TIMEOUT; break;
     case SIM_END_GARBAGE: right = reason == MQTT5_REASON_MALFORMED_PACKET; break;
-    case SIM_END_CLOSED: right = world->ending; break;
+    case SIM_END_CLOSED: right = reason == MQTT5_REASON_SERVER_SHUTTING_DOWN; break;
     default: break;
     }
     if (!right || link->client->version != MQTT5_VERSION_5)
         sim_fail(world, "DISCONNECT 0x%02x came to %s, whose link ended for cause %d", reason,
                  link->client->id, (int)link->end);
     link->disconnect_received = true;
+    world->farewells += reason == MQTT5_REASON_SERVER_SHUTTING_DOWN;
 }
 
 /* ---- packets ---- */

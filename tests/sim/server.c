@@ -375,8 +375,8 @@ static void close_link(struct sim_world *world, struct sim_link *link)
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;
-    sim_session_link_end(world, link,
-                         link->keep_alive_s != 0 ? SIM_END_KEEP_ALIVE : SIM_END_CLOSED);
+    bool silent = link->keep_alive_s != 0 && !world->ending;
+    sim_session_link_end(world, link, silent ? SIM_END_KEEP_ALIVE : SIM_END_CLOSED);
 }
 
 static void carry_link(struct sim_world *world, struct sim_link *link)
@@ -469,6 +469,9 @@ static void turn(struct sim_world *world, uint32_t index)
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
     m5_shard_begin(shard, world->now_ms);
     after_begin(world, index);
+    if ((world->shutting_down >> index & 1) != 0)
+        m5_shard_shutdown(shard);
+    world->shutting_down &= ~(1u << index);
     uint32_t from = world->links.count > 0 ? sim_below(world, world->links.count) : 0;
     for (uint32_t i = 0; i < world->links.count && !world->failed; i++) {
         struct sim_link *link = world->links.items[(from + i) % world->links.count];

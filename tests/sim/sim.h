@@ -50,6 +50,7 @@ struct sim_profile {
     bool expiry;       /* messages expire */
     bool monitor;      /* one client on a perfect link subscribes to everything */
     bool jumps;        /* seconds pass at once, now and then */
+    bool shutdown;     /* the broker goes before the clients do */
     bool large;        /* payloads up to 100 kB */
 };
 
@@ -463,6 +464,8 @@ struct sim_world {
     struct sim_group groups[SIM_HOMES];
     uint32_t link_numbers;
     uint32_t plain_topics, retained_topics, shared_topics; /* first of each kind */
+    uint32_t shutting_down;                                /* shards that are to be told, as bits */
+    uint32_t farewells;                                    /* DISCONNECT 0x8B received */
     bool final, ending; /* phases: links are healthy; everybody goes */
     bool lied;
     uint32_t lie_countdown;

@@ -27,6 +27,7 @@ static void draw_profile(struct sim_world *world)
     profile->monitor = sim_chance(world, 50);
     profile->jumps = sim_chance(world, 60);
     profile->large = sim_chance(world, 25);
+    profile->shutdown = sim_chance(world, 10);
     if (options->shards != 0)
         profile->shards = options->shards;
     if (options->clients != 0)
@@ -354,12 +355,14 @@ static void step_until(struct sim_world *world, const struct sim_client *client,
     }
 }
 
-/* A 3.1.1 client ends its session by coming back with Clean Session; v5 says so when it goes. */
+/* A 3.1.1 client ends its session by coming back with Clean Session; a v5 one says when it goes how
+ * many seconds it is to last. */
 static void go(struct sim_world *world, struct sim_client *client)
 {
     if (client->link == NULL || !client->link->online)
         return;
-    sim_client_disconnect(world, client, 0, 0);
+    bool lingers = client->link->expiry_s != 0 && client->version == MQTT5_VERSION_5;
+    sim_client_disconnect(world, client, 0, lingers ? sim_below(world, 4) : 0);
     if (client->version == MQTT5_VERSION_5)
         return;
     step_until(world, client, is_detached);
@@ -383,6 +386,35 @@ static void everybody_goes(struct sim_world *world)
         world->now_ms += 1000;
         step(world);
     }
+}
+
+/* The broker goes first: everybody is told who can be [MQTT-3.14.4-1]. What sessions are left, the
+ * engine frees. Wills may or may not be published. */
+static void shut_down(struct sim_world *world)
+{
+    uint32_t expected = 0;
+    for (uint32_t i = 0; i < world->messages.count; i++)
+        if (world->messages.items[i].will != SIM_NOT_A_WILL)
+            world->messages.items[i].will = SIM_WILL_UNSURE;
+    for (uint32_t i = 0; i < world->clients.count; i++) {
+        const struct sim_client *client = world->clients.items[i];
+        expected += client->link != NULL && client->version == MQTT5_VERSION_5;
+    }
+    world->ending = true;
+    world->shutting_down = (1u << world->profile.shards) - 1;
+    sim_log(world, "the broker shuts down", 0);
+    for (uint32_t i = 0; i < 200 && !world->failed; i++) {
+        world->now_ms++;
+        step(world);
+    }
+    struct m5_stats stats;
+    m5_engine_stats(world->engine, &stats);
+    if (stats.connections != 0)
+        sim_fail(world, "%llu connections are open after the shutdown",
+                 (unsigned long long)stats.connections);
+    if (world->farewells != expected)
+        sim_fail(world, "%u clients were told of the shutdown, %u should have been",
+                 (unsigned)world->farewells, (unsigned)expected);
 }
 
 static void check_equal(struct sim_world *world, const char *name, uint64_t engine, uint64_t seen)
@@ -440,6 +472,10 @@ static void finish(struct sim_world *world)
     drain(world);
     if (!world->failed)
         sim_judge_end(world);
+    if (world->profile.shutdown && !world->failed) {
+        shut_down(world);
+        return;
+    }
     if (!world->failed)
         look_at_retained(world);
     if (!world->failed)
