@@ -341,12 +341,10 @@ void sim_client_subscribe(struct sim_world *world, struct sim_client *client,
                                   .count = (uint8_t)count,
                                   .first = epoch->subscriptions.count};
     struct mqtt5_subscription_request items[4];
-    bool shared = false;
     sim_log(world, "c%llu subscribes with packet %llu to %llu filters", client->number,
             request.packet_id, count);
     for (uint32_t i = 0; i < count; i++) {
         note_subscription(world, epoch, &wanted[i]);
-        shared = shared || wanted[i].home != SIM_NONE;
         memcpy(request.filters[i], wanted[i].filter, sizeof request.filters[i]);
         items[i] = (struct mqtt5_subscription_request){
             .filter = m5_bytes_of(wanted[i].filter),
@@ -363,8 +361,7 @@ void sim_client_subscribe(struct sim_world *world, struct sim_client *client,
         MQTT5_SET(&packet.as.subscribe.properties, SUBSCRIPTION_IDENTIFIER);
         packet.as.subscribe.properties.subscription_identifier = wanted[0].id;
     }
-    sim_client_send(world, client, &packet,
-                    (struct sim_mark){.type = shared ? SIM_MARK_WAITS : PACKET});
+    sim_client_send(world, client, &packet, (struct sim_mark){.type = PACKET});
 }
 
 void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, const char *filter)

@@ -119,7 +119,6 @@ static void pass_mark(struct sim_world *world, struct sim_link *link, const stru
     switch (mark->type) {
     case SIM_MARK_PACKET: break;
     case SIM_MARK_CONNECT: link->connect_fed = true; break;
-    case SIM_MARK_WAITS: link->waits = !m5_conn_reading(link->conn); break;
     case SIM_MARK_PUBLISH:
         world->publishes_fed++;
         sim_log(world, "the broker reads message %llu of c%llu", mark->message,
@@ -136,15 +135,40 @@ static void pass_mark(struct sim_world *world, struct sim_link *link, const stru
     }
 }
 
-static void pass_marks(struct sim_world *world, struct sim_link *link)
+/* Packets that have been fed whole, but that the engine may not have read yet. */
+static uint32_t unread_marks(const struct sim_link *link)
 {
-    while (link->mark_first < link->marks.count && !link->waits) {
-        struct sim_mark mark = link->marks.items[link->mark_first];
-        if (mark.offset > link->fed)
-            return;
-        link->mark_first++;
+    uint32_t count = 0;
+    for (uint32_t i = link->mark_first; i < link->marks.count; i++)
+        count += link->marks.items[i].offset <= link->fed;
+    return count;
+}
+
+/* The engine's own figure says how many it has read: it may hold some back until another shard has
+ * answered, or until the peer reads. */
+static uint64_t packets_read(const struct sim_world *world)
+{
+    struct m5_stats stats;
+    m5_engine_stats(world->engine, &stats);
+    return stats.packets_received;
+}
+
+static void pass_marks(struct sim_world *world, struct sim_link *link, uint64_t count)
+{
+    for (uint64_t i = 0; i < count && link->mark_first < link->marks.count; i++) {
+        struct sim_mark mark = link->marks.items[link->mark_first++];
         pass_mark(world, link, &mark);
     }
+}
+
+static void pass_what_was_read(struct sim_world *world, struct sim_link *link, uint64_t count)
+{
+    uint32_t unread = unread_marks(link);
+    if (count > unread || (count < unread && m5_conn_reading(link->conn)))
+        sim_fail(world,
+                 "packets_received rose by %llu when the broker was to read %u packets of link %u",
+                 (unsigned long long)count, (unsigned)unread, (unsigned)link->number);
+    pass_marks(world, link, count);
 }
 
 /* ---- reading ---- */
@@ -187,29 +211,44 @@ static void read_link(struct sim_world *world, struct sim_link *link)
     bool splits = !world->final && world->profile.faults != SIM_FAULTS_NONE;
     if (splits && sim_chance(world, 50))
         ready.len = 1 + (size_t)m5_rng_below(&world->rng, ready.len);
-    uint64_t before = link->fed;
+    uint64_t before = link->fed, packets = packets_read(world);
     feed(world, link, ready);
     world->bytes_fed += link->fed - before;
     link->last_fed_ms = world->now_ms;
-    pass_marks(world, link);
+    if (link->connect_fed)
+        pass_what_was_read(world, link, packets_read(world) - packets);
+    else
+        pass_marks(world, link, unread_marks(link));
 }
 
-/* Time and mail have done their work: silent clients are gone, and connections that waited for
- * another shard have gone on with what had been read. */
-static void after_begin(struct sim_world *world, uint32_t index)
+static bool holds_back(const struct sim_link *link, uint32_t shard)
+{
+    return link->shard == shard && link->conn != NULL && link->connect_fed &&
+           unread_marks(link) > 0;
+}
+
+/* Time and mail have done their work: silent clients are gone, and connections that were held back
+ * have gone on with @p count packets. Whose they were is known unless several still are held. */
+static void after_begin(struct sim_world *world, uint32_t index, uint64_t count)
 {
     world->resuming = true;
-    for (uint32_t i = 0; i < world->links.count; i++) {
-        struct sim_link *link = world->links.items[i];
-        if (link->shard != index)
-            continue;
-        sim_session_keep_alive(world, link);
-        if (!link->waits || link->conn == NULL || !m5_conn_reading(link->conn))
-            continue;
-        link->waits = false;
-        pass_marks(world, link);
-    }
+    for (uint32_t pass = 0; pass < 2; pass++)
+        for (uint32_t i = 0; i < world->links.count; i++) {
+            struct sim_link *link = world->links.items[i];
+            if (!holds_back(link, index) || (pass == 0 && !m5_conn_reading(link->conn)))
+                continue;
+            uint64_t unread = unread_marks(link);
+            uint64_t own = unread < count ? unread : count;
+            count -= own;
+            pass_marks(world, link, own);
+        }
     world->resuming = false;
+    if (count > 0)
+        sim_fail(world, "packets_received rose by %llu more than there was to read",
+                 (unsigned long long)count);
+    for (uint32_t i = 0; i < world->links.count; i++)
+        if (world->links.items[i]->shard == index)
+            sim_session_keep_alive(world, world->links.items[i]);
 }
 
 static void accept_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
@@ -467,8 +506,9 @@ static void after_turn(struct sim_world *world, uint32_t index, struct m5_shard 
 static void turn(struct sim_world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
+    uint64_t packets = packets_read(world);
     m5_shard_begin(shard, world->now_ms);
-    after_begin(world, index);
+    after_begin(world, index, packets_read(world) - packets);
     if ((world->shutting_down >> index & 1) != 0)
         m5_shard_shutdown(shard);
     world->shutting_down &= ~(1u << index);

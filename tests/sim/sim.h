@@ -280,7 +280,6 @@ enum sim_mark_type {
     SIM_MARK_PACKET,
     SIM_MARK_CONNECT,
     SIM_MARK_PUBLISH,
-    SIM_MARK_WAITS,
     SIM_MARK_DISCONNECT,
     SIM_MARK_GARBAGE
 };
@@ -328,7 +327,7 @@ struct sim_link {
     uint32_t mark_first;
     uint64_t sent_up, fed; /* bytes */
     uint64_t last_fed_ms, last_packet_ms;
-    bool connect_fed, waits; /* waits: what follows is not read yet */
+    bool connect_fed;
     bool connack_seen, accepted;
     uint16_t keep_alive_s; /* in force */
     uint32_t expiry_s;     /* in force */
