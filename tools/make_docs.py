@@ -23,7 +23,8 @@ ANSWERS = {
     'topic-alias-maximum': ('an alias above it: DISCONNECT 0x94', ['errors/protocol']),
     'topic-alias-outgoing-max': ('topics beyond are sent in full', []),
     'sys-interval': ('', []),
-    'max-clients': ('CONNACK 0x89; far beyond it the connection is closed', ['limits/connections']),
+    'max-clients': ('CONNACK 0x89; more than 256 above it, closed at once',
+                    ['limits/connections']),
     'sessions-max': ('CONNACK 0x97; sessions that exist go on', ['limits/sessions']),
     'connect-timeout': ('closed without an answer', ['limits/connect_timeout']),
     'connect-packet-max': ('closed', ['limits/packet_size']),
@@ -118,9 +119,8 @@ EVENTS = {
     'signal.ignored': 'SIGHUP: there is no configuration to read again',
     'log.suppressed': 'how many lines of an event were left out',
 }
-TYPES = {'string': 'text', 'bool': 'true or false', 'integer': 'whole number',
-         'seconds': 'seconds, or 1m30s', 'milliseconds': 'milliseconds, or 2s',
-         'size': 'bytes, or 64KiB'}
+TYPES = {'string': 'text', 'bool': 'true or false', 'integer': 'number', 'seconds': 'seconds',
+         'milliseconds': 'milliseconds', 'size': 'bytes'}
 
 
 class Missing(Exception):
@@ -155,8 +155,9 @@ def value_range(option):
     text = TYPES[option['type']] + (', repeatable' if option['repeatable'] else '')
     if option['min'] == option['max'] == 0:
         return text
-    top = 'no upper bound' if option['max'] == 2**64 - 1 else option['max']
-    return f'{text}; {option["min"]} to {top}'
+    if option['max'] == 2**64 - 1:
+        return f'{text}, {option["min"]} or more'
+    return f'{text}, {option["min"]} to {option["max"]}'
 
 
 def default(option):
@@ -314,7 +315,7 @@ def make_statements(root):
         obeyed = short_list([f'`{name}`' for name in code], 3)
         by_file = {}
         for name, title in golden:
-            by_file.setdefault(name, []).append(title)
+            by_file.setdefault(name, []).append(re.sub(r'\$\d', '...', title))
         shown = [f'{name}: *{titles[0]}*' + (f' (+{len(titles) - 1})' if titles[1:] else '')
                  for name, titles in by_file.items()]
         shown += [f'`{name.removeprefix("tests/")}`' for name in tests]
@@ -343,7 +344,8 @@ def make_breaks(root):
         if not failed and not one.why:
             raise Missing(f'nothing noticed "{one.title}": say `why:` in {mutate_sample.SAMPLE}')
         lines.append('| ' + ' | '.join(cell(column) for column in (
-            one.title, ' '.join(one.rules), f'`{one.path}`', text)) + ' |')
+            one.title, ' '.join(one.rules),
+            ', '.join(f'`{path}`' for path, _, _ in one.edits), text)) + ' |')
     return '\n'.join(lines)
 
 

@@ -6,7 +6,8 @@
 Each break of mutate_sample.txt is made in a copy of the tree under the temporary folder;
 golden_runner is built there and plays every conversation. What noticed goes to
 mutate_sample.json, from which docs/conformance.md is made. --check only looks whether each break
-still fits the source. -k takes the breaks whose title holds TEXT and writes no results.
+still fits the source. -k takes the breaks whose title holds TEXT; the
+results of the others stay.
 """
 # SPDX-License-Identifier: MIT OR Apache-2.0
 import argparse
@@ -27,8 +28,8 @@ SAMPLE = pathlib.Path('tools/mutate_sample.txt')
 RESULTS = pathlib.Path('tools/mutate_sample.json')
 BUILD_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 120
-BREAK = re.compile(r'^--- (.*)\nreq: (.*)\n(?:why: (.*)\n)?file: (.*)\n((?:[-+ ].*\n)+)',
-                   re.MULTILINE)
+EDIT = re.compile(r'^file: (.*)\n((?:[-+ ].*\n)+)', re.MULTILINE)
+BREAK = re.compile(rf'^--- (.*)\nreq: (.*)\n(?:why: (.*)\n)?((?:{EDIT.pattern})+)', re.MULTILINE)
 FAILED = re.compile(r'^FAILED (\S+):\d+: (.*)$', re.MULTILINE)
 
 
@@ -37,10 +38,8 @@ class Break:
     """One rule, and how it is broken."""
     title: str
     rules: list
-    path: str
-    old: str
-    new: str
-    why: str  # nothing notices it, where nothing does
+    edits: list  # of (path, lines to find, lines to put there)
+    why: str     # nothing notices it, where nothing does
 
 
 def read_sample(root, complain):
@@ -48,15 +47,18 @@ def read_sample(root, complain):
     breaks = []
     text = (root / SAMPLE).read_text(encoding='utf-8')
     for match in BREAK.finditer(text):
-        title, rules, why, path, body = match.groups()
-        lines = body.splitlines()
-        old = '\n'.join(line[1:] for line in lines if line[0] in '- ')
-        new = '\n'.join(line[1:] for line in lines if line[0] in '+ ')
-        line = source.line_of(text, match.start())
-        found = (root / path).read_text(encoding='utf-8').count(old + '\n')
-        if found != 1:
-            complain(SAMPLE, line, f'"{title}" fits {found} places of {path}, not one')
-        breaks.append(Break(title, rules.split(), path, old, new, why))
+        title, rules, why = match.groups()[:3]
+        edits = []
+        for path, body in EDIT.findall(match.group(4)):
+            lines = body.splitlines()
+            old = ''.join(line[1:] + '\n' for line in lines if line[0] in '- ')
+            new = ''.join(line[1:] + '\n' for line in lines if line[0] in '+ ')
+            found = (root / path).read_text(encoding='utf-8').count(old)
+            if found != 1:
+                complain(SAMPLE, source.line_of(text, match.start()),
+                         f'"{title}" fits {found} places of {path}, not one')
+            edits.append((path, old, new))
+        breaks.append(Break(title, rules.split(), edits, why))
     if len(breaks) != len(re.findall(r'^--- ', text, re.MULTILINE)):
         complain(SAMPLE, 1, 'a break cannot be read')
     return breaks
@@ -128,13 +130,14 @@ def play(tree):
 
 def run_break(tree, one):
     """Breaks the copy, plays, mends it again."""
-    path = tree / one.path
-    whole = path.read_text(encoding='utf-8')
-    path.write_text(whole.replace(one.old + '\n', one.new + '\n'), encoding='utf-8')
+    whole = {path: (tree / path).read_text(encoding='utf-8') for path, _, _ in one.edits}
+    for path, old, new in one.edits:
+        (tree / path).write_text(whole[path].replace(old, new), encoding='utf-8')
     try:
         return play(tree)
     finally:
-        path.write_text(whole, encoding='utf-8')
+        for path, text in whole.items():
+            (tree / path).write_text(text, encoding='utf-8')
 
 
 def run_sample(root, breaks):
@@ -164,8 +167,11 @@ def main():
     if options.check or complain.found:
         return complain.finish('mutation sample')
     results = run_sample(options.root, [one for one in breaks if options.k in one.title])
-    if not options.k:
-        (options.root / RESULTS).write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+    path = options.root / RESULTS
+    known = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {}
+    known.update(results)
+    known = {one.title: known[one.title] for one in breaks if one.title in known}
+    path.write_text(json.dumps(known, indent=1) + '\n', encoding='utf-8')
     unnoticed = [title for title, result in results.items() if not result['failed']]
     print(f'{len(results) - len(unnoticed)} of {len(results)} breaks noticed')
     return 0

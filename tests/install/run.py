@@ -109,6 +109,14 @@ def check_pkg_config(tests, prefix, work):
             tests.run(f'run {program} with {archive.name}', [output])
 
 
+def check_shared_files(tests, prefix):
+    """Manual pages and completions lie where a system looks for them."""
+    for name in ('man/man1/mqttv5.1', 'man/man1/mqttv5-broker.1', 'man/man1/mqttv5-pub.1',
+                 'man/man1/mqttv5-sub.1', 'bash-completion/completions/mqttv5',
+                 'zsh/site-functions/_mqttv5'):
+        tests.expect(f'share/{name}', (prefix / 'share' / name).is_file())
+
+
 def check_moved(tests, prefix, work):
     """The installed tree works from another place."""
     moved = work / 'moved'
@@ -131,6 +139,7 @@ def main():
             check_headers(tests, prefix)
             check_cmake(tests, prefix, work)
             check_pkg_config(tests, prefix, work)
+            check_shared_files(tests, prefix)
             check_moved(tests, prefix, work)
     return tests.finish()
 

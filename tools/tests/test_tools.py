@@ -11,7 +11,11 @@ import unittest
 
 TOOLS = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(TOOLS))
+import check_docs  # noqa: E402  pylint: disable=wrong-import-position
+import make_docs  # noqa: E402  pylint: disable=wrong-import-position
+import mutate_sample  # noqa: E402  pylint: disable=wrong-import-position
 import run_tests  # noqa: E402  pylint: disable=wrong-import-position
+import source  # noqa: E402  pylint: disable=wrong-import-position
 
 HEAD = '/* A file. SPDX-License-Identifier: MIT OR Apache-2.0 */\n'
 
@@ -353,6 +357,76 @@ class Counting(unittest.TestCase):
                 '<testcase name="d" status="fail"><system-out>crash</system-out></testcase>'
                 '<testcase name="e" status="notrun"/></testsuite>', encoding='utf-8')
             self.assertEqual(str(run_tests.count_junit(path)), '8 passed, 3 failed, 1 skipped')
+
+
+class Docs(Tree):
+    """check_docs.py, make_docs.py, mutate_sample.py"""
+
+    OPTION = {'name': 'max-qos', 'group': 'Limits', 'alias': None, 'type': 'integer', 'value': 'N',
+              'default': '2', 'env': 'MQTT5_MAX_QOS', 'help': 'highest QoS', 'choices': [],
+              'repeatable': False, 'min': 0, 'max': 2}
+
+    def complaints(self, check):
+        """What one of the checks says about the tree."""
+        complain = source.Complaints()
+        check(self.root, complain)
+        return [(path, line) for path, line, _ in complain.found]
+
+    def reference(self, **changes):
+        """One command with one option."""
+        return {'version': '1', 'commands': [{'name': 'broker', 'summary': 'serve', 'usage': '',
+                                              'notes': None,
+                                              'options': [{**self.OPTION, **changes}]}]}
+
+    def test_a_link_to_nowhere(self):
+        self.put('docs/a.md', '# Some Heading: `x`\n[b](b.md)\n[a](#some-heading-x)\n[a](#no)\n',
+                 '')
+        self.assertEqual(self.complaints(check_docs.check_links), [('docs/a.md', 2),
+                                                                   ('docs/a.md', 4)])
+
+    def test_code_that_is_in_no_example(self):
+        self.put('examples/a.c', '    call(1);\n    call(2);\n')
+        self.put('docs/a.md', '```c\n    call(2);\n```\n', '')
+        self.put('README.md', '# R\n```c\n    call(3);\n```\n', '')
+        self.assertEqual(self.complaints(check_docs.check_code), [('README.md', 2)])
+
+    def test_a_completion_that_completes_nothing(self):
+        self.put('completions/mqttv5.bash', '_mqttv5() { COMPREPLY=(); }\n'
+                 'complete -F _mqttv5 mqttv5\n', '')
+        self.assertEqual(len(self.complaints(check_docs.check_bash)),
+                         len(check_docs.COMPLETIONS) - 1)  # one of them wants nothing
+
+    def test_a_limit_that_nothing_explains(self):
+        self.assertIn('DISCONNECT 0x9B', make_docs.make_flags(self.reference()))
+        with self.assertRaises(make_docs.Missing):
+            make_docs.make_flags(self.reference(name='max-new'))
+
+    def test_a_figure_that_nothing_explains(self):
+        self.put('src/broker/sys.c', '"version" "implementation" "protocol_version" "uptime"\n'
+                 'X("clients/new", 1)\n#define LOADS(X) \\\n X("sockets", 2)\n#define X\n')
+        with self.assertRaisesRegex(make_docs.Missing, 'clients/new'):
+            make_docs.make_figures(self.root)
+
+    def test_a_manual_escapes_what_the_formatter_would_take(self):
+        page = make_docs.make_manual(self.reference(help=".dot 'n\\x"),
+                                     self.reference(help=".dot 'n\\x")['commands'][0])
+        self.assertIn("\n\\&.dot 'n\\ex. Default: 2.", page)
+
+    def test_a_made_part_needs_its_place_once(self):
+        text = 'a\n<!-- made: x -->\nold\n<!-- end -->\n'
+        self.assertEqual(make_docs.fill(text, 'x', 'new'),
+                         'a\n<!-- made: x -->\n\nnew\n\n<!-- end -->\n')
+        with self.assertRaises(make_docs.Missing):
+            make_docs.fill(text + text, 'x', 'new')
+
+    def test_a_break_has_to_fit_one_place(self):
+        self.put('src/broker/a.c', 'int a;\nint b;\nint b;\n')
+        for line, count in (('int a;', 0), ('int b;', 1), ('int c;', 1)):
+            self.put('tools/mutate_sample.txt', '--- title\nreq: MQTT-1.5.4-1\n'
+                     f'file: src/broker/a.c\n-{line}\n+int d;\n', '')
+            complain = source.Complaints()
+            breaks = mutate_sample.read_sample(self.root, complain)
+            self.assertEqual((len(breaks), len(complain.found)), (1, count), line)
 
 
 def main():
