@@ -158,14 +158,10 @@ static bool is_among(const struct sim_subscription *subscriptions, uint32_t coun
     return false;
 }
 
-/* No filter twice in one request: which of its options a retained message is sent with is open.
- * One request at a time: the broker may read nothing until it has answered, and it must be known
- * what it has read. */
+/* No filter twice in one request: which of its options a retained message is sent with is open. */
 static void subscribe(struct sim_world *world, struct sim_client *client)
 {
     struct sim_subscription wanted[4];
-    if (client->requests.count > 0)
-        return;
     uint32_t count = sim_between(world, 1, 4);
     bool with_id = client->version == MQTT5_VERSION_5 && sim_chance(world, 40);
     uint32_t id = with_id ? sim_between(world, 1, 200) : 0;
@@ -193,13 +189,9 @@ static void unsubscribe(struct sim_world *world, struct sim_client *client)
 
 /* ---- leaving and trouble ---- */
 
-/* Not while the broker may be holding back what follows a SUBSCRIBE: it would not be known whether
- * it read this DISCONNECT. */
 static void disconnect(struct sim_world *world, struct sim_client *client)
 {
     struct sim_link *link = client->link;
-    if (client->requests.count > 0)
-        return;
     bool v5 = client->version == MQTT5_VERSION_5;
     uint32_t expiry_s = link->terms.expiry_s;
     if (v5 && expiry_s != 0 && sim_chance(world, 30))
@@ -236,7 +228,7 @@ static void trouble(struct sim_world *world, struct sim_client *client)
             connect(world, client); /* takes the session over */
         break;
     case 4:
-        if (client->requests.count == 0 && sim_chance(world, 30))
+        if (sim_chance(world, 30))
             sim_client_garbage(world, client);
         break;
     default: break_link(world, client);
