@@ -4,10 +4,11 @@
 
 #include "broker/shard.h"
 
-#define UPKEEP_MS     10000u
-#define POKE_MS       50u /* how long garbage of the route index may wait for sleeping shards */
-#define HELD_RETRY_MS 1u
-#define EXPIRE_BUDGET 1000u
+#define UPKEEP_MS      10000u
+#define UPKEEP_SOON_MS 100u
+#define POKE_MS        50u /* how long garbage of the route index may wait for sleeping shards */
+#define HELD_RETRY_MS  1u
+#define EXPIRE_BUDGET  1000u
 
 /* ---- making ---- */
 
@@ -201,21 +202,28 @@ void m5_shard_settle(struct m5_shard *shard)
         m5_conn_detach(M5_CONTAINER_OF(shard->leaving.next, struct m5_conn, leaving));
 }
 
-static void upkeep(struct m5_shard *shard)
+/* Gives free memory back; true when there is more to give. */
+static bool trim(struct m5_shard *shard)
 {
-    m5_chunk_store_trim(&shard->chunks);
-    m5_message_store_trim(&shard->messages);
+    bool more = m5_chunk_store_trim(&shard->chunks);
+    more |= m5_message_store_trim(&shard->messages);
+    more |= m5_pool_trim(&shard->conn_pool);
+    more |= m5_pool_trim(&shard->session_pool);
+    more |= m5_pool_trim(&shard->subscription_pool);
     m5_run_trim(&shard->run, shard->allocator);
     m5_run_trim(&shard->mail_run, shard->allocator);
-    m5_pool_trim(&shard->conn_pool);
-    m5_pool_trim(&shard->session_pool);
-    m5_pool_trim(&shard->subscription_pool);
-    m5_timer_start(&shard->wheel, &shard->upkeep.timer, shard->now_ms + UPKEEP_MS);
-    if (shard->index == 0) {
-        uint32_t expired =
-            m5_retained_expire(shard->engine->retained, shard->now_ms, EXPIRE_BUDGET);
-        M5_COUNT(shard, messages_expired, expired);
-    }
+    return more;
+}
+
+/* Now and then, off the hot path; soon again while a step of it has left something to do. */
+static void upkeep(struct m5_shard *shard)
+{
+    uint64_t next_ms = trim(shard) ? UPKEEP_SOON_MS : UPKEEP_MS;
+    m5_timer_start(&shard->wheel, &shard->upkeep.timer, shard->now_ms + next_ms);
+    if (shard->index != 0)
+        return;
+    uint32_t expired = m5_retained_expire(shard->engine->retained, shard->now_ms, EXPIRE_BUDGET);
+    M5_COUNT(shard, messages_expired, expired);
 }
 
 static void ring(struct m5_shard *shard, struct m5_timer *timer)

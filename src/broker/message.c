@@ -22,10 +22,12 @@ void m5_message_store_fini(struct m5_message_store *store)
         m5_pool_fini(&store->classes[i]);
 }
 
-void m5_message_store_trim(struct m5_message_store *store)
+bool m5_message_store_trim(struct m5_message_store *store)
 {
+    bool more = false;
     for (uint32_t i = 0; i < M5_MESSAGE_CLASSES; i++)
-        m5_pool_trim(&store->classes[i]);
+        more |= m5_pool_trim(&store->classes[i]);
+    return more;
 }
 
 /* The index of the smallest class that @p size fits in, or M5_MESSAGE_CLASSES. */

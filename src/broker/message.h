@@ -40,7 +40,8 @@ struct m5_message_store {
 
 void m5_message_store_init(struct m5_message_store *store, const struct mqtt5_allocator *allocator);
 void m5_message_store_fini(struct m5_message_store *store);
-void m5_message_store_trim(struct m5_message_store *store);
+/* Gives free memory back; true when another call would give more. */
+bool m5_message_store_trim(struct m5_message_store *store);
 
 /* Copies the parts; one reference is the caller's. NULL without memory. */
 struct m5_message *m5_message_new(struct m5_message_store *store,

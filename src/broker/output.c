@@ -25,10 +25,10 @@ void m5_chunk_store_fini(struct m5_chunk_store *store)
     m5_pool_fini(&store->large);
 }
 
-void m5_chunk_store_trim(struct m5_chunk_store *store)
+bool m5_chunk_store_trim(struct m5_chunk_store *store)
 {
-    m5_pool_trim(&store->small);
-    m5_pool_trim(&store->large);
+    bool more = m5_pool_trim(&store->small);
+    return m5_pool_trim(&store->large) || more;
 }
 
 static struct m5_chunk *chunk_new(struct m5_chunk_store *store, size_t size)

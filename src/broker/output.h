@@ -26,7 +26,8 @@ struct m5_output {
 
 void m5_chunk_store_init(struct m5_chunk_store *store, const struct mqtt5_allocator *allocator);
 void m5_chunk_store_fini(struct m5_chunk_store *store);
-void m5_chunk_store_trim(struct m5_chunk_store *store);
+/* Gives free memory back; true when another call would give more. */
+bool m5_chunk_store_trim(struct m5_chunk_store *store);
 
 /* Appends @p size bytes, to be written by the caller at once, in one piece. NULL without memory. */
 uint8_t *m5_output_reserve(struct m5_output *output, struct m5_chunk_store *store, size_t size);

@@ -48,9 +48,9 @@ size_t sim_pipe_write(struct sim_pipe *pipe, struct mqtt5_bytes bytes, uint64_t 
 
 struct mqtt5_bytes sim_pipe_ready(struct sim_pipe *pipe, uint64_t now_ms)
 {
-    struct mqtt5_bytes ready = {.data = pipe->data + pipe->at, .len = 0};
     if (pipe->data == NULL || now_ms < pipe->stalled_until_ms)
         return (struct mqtt5_bytes){0};
+    struct mqtt5_bytes ready = {.data = pipe->data + pipe->at, .len = 0};
     for (uint32_t i = pipe->first; i < pipe->segments.count; i++) {
         if (pipe->segments.items[i].ready_ms > now_ms)
             break;
