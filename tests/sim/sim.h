@@ -474,6 +474,7 @@ struct sim_world {
     uint64_t deliveries, obligations; /* judged; what had to arrive by the end */
     bool output_lost;                 /* a connection went before all its output was taken */
     uint64_t turn;
+    bool fog;      /* it is not known how far every connection has been read */
     bool resuming; /* what connections had sent is being read, in an order nobody knows */
 };
 

@@ -272,7 +272,7 @@ static void check_retained(struct sim_world *world, const struct sim_client *cli
     bool sure = true;
     for (uint32_t i = 0; i < world->topics.count; i++) {
         const struct sim_topic *topic = &world->topics.items[i];
-        bool known = !topic->retained_unsure && !topic->retained_race;
+        bool known = !topic->retained_unsure && !topic->retained_race && !world->fog;
         sure = sure && known;
         if (topic->retained == SIM_NONE)
             continue;
@@ -432,8 +432,10 @@ static void check_figures(struct sim_world *world)
         world->bytes_fed++;
     check_equal(world, "bytes_received", stats.bytes_received, world->bytes_fed);
     check_equal(world, "bytes_sent", stats.bytes_sent, world->bytes_taken);
-    check_equal(world, "packets_received", stats.packets_received, world->packets_fed);
-    check_equal(world, "publish_received", stats.publish_received, world->publishes_fed);
+    if (!world->fog) {
+        check_equal(world, "packets_received", stats.packets_received, world->packets_fed);
+        check_equal(world, "publish_received", stats.publish_received, world->publishes_fed);
+    }
     if (!world->output_lost) {
         check_equal(world, "packets_sent", stats.packets_sent, world->packets_taken);
         check_equal(world, "publish_sent", stats.publish_sent, world->publishes_taken);
