@@ -328,9 +328,9 @@ void m5_shard_shutdown(struct m5_shard *shard)
     }
 }
 
-uint64_t m5_shard_packets(const struct m5_shard *shard)
+uint64_t m5_shard_work(const struct m5_shard *shard)
 {
-    return m5_get(&shard->counters.packets_received);
+    return m5_get(&shard->counters.packets_received) + shard->mailed;
 }
 
 uint32_t m5_shard_connections(const struct m5_shard *shard)

@@ -74,8 +74,9 @@ uint64_t m5_shard_deadline(const struct m5_shard *shard);
 /* Queues DISCONNECT 0x8B to everybody and closes; new connections are refused from then on. */
 void m5_shard_shutdown(struct m5_shard *shard);
 
-/* Packets that this shard has received so far: how much a turn had to do. */
-uint64_t m5_shard_packets(const struct m5_shard *shard);
+/* Packets and messages of other shards that this shard has taken in so far: what a turn had to do.
+ */
+uint64_t m5_shard_work(const struct m5_shard *shard);
 
 /* Connections that are open on this shard, in any state. */
 uint32_t m5_shard_connections(const struct m5_shard *shard);

@@ -572,6 +572,7 @@ void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record)
         m5_run_add(run, &view, 0, (struct mqtt5_bytes){0});
         at += aligned(item.properties_size + item.payload_size);
     }
+    shard->mailed += head->item_count;
     m5_run_deliver_local(shard, run, nodes, head->node_count);
     finish(shard, run);
 }

@@ -73,6 +73,7 @@ struct m5_shard {
     uint8_t apart[64];      /* what other shards write has a cache line of its own */
     _Atomic bool woken;     /* a sender has asked for a wake that has not been seen */
     uint8_t apart_too[63];
+    uint64_t mailed;   /* messages taken in from other shards */
     uint64_t poked_ms; /* last time other shards were woken to free garbage */
 
     struct m5_event *events; /* ring; NULL when the host wants none */

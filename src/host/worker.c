@@ -44,9 +44,9 @@
  * of what a message costs. A packet that comes alone, as in request and response, is never waited
  * for, and neither is traffic that fills turns by itself. docs/performance.md has what was
  * measured. */
-#define PAUSE_NS          40000
-#define PAUSE_PACKETS_MIN 8 /* in the turn before; and two for each event */
-#define PAUSE_PACKETS_MAX 1024
+#define GATHER_NS    40000
+#define GATHER_LEAST 8 /* messages in the turn before; and two for each event */
+#define GATHER_MOST  1024
 
 /* A connection on its way to another worker. */
 struct m5_moved {
@@ -423,17 +423,14 @@ static void let_gather(const struct m5_worker *worker)
 {
     if (!worker->pipelined || worker->drain_until_ms != 0)
         return;
-    const struct timespec time = {.tv_nsec = PAUSE_NS};
+    const struct timespec time = {.tv_nsec = GATHER_NS};
     nanosleep(&time, NULL);
 }
 
-static void handle_input(struct m5_worker *worker, unsigned events)
+/* Looks at what the turn had to do, of @p events and from other workers. */
+static void judge(struct m5_worker *worker, unsigned events, uint64_t work)
 {
-    const uint64_t before = m5_shard_packets(worker->shard);
-    handle_events(worker, events);
-    const uint64_t packets = m5_shard_packets(worker->shard) - before;
-    worker->pipelined = packets >= PAUSE_PACKETS_MIN && packets >= 2 * (uint64_t)events &&
-                        packets <= PAUSE_PACKETS_MAX;
+    worker->pipelined = work >= GATHER_LEAST && work >= 2 * (uint64_t)events && work <= GATHER_MOST;
 }
 
 static void wake_others(struct m5_worker *worker, uint64_t wakes)
@@ -458,9 +455,11 @@ static void turn(struct m5_worker *worker)
     const unsigned count = m5_loop_wait(&worker->loop, timeout_ms(worker));
     m5_loop_awake(&worker->loop);
     worker->now_ms = read_clock();
+    const uint64_t before = m5_shard_work(worker->shard);
     m5_shard_begin(worker->shard, worker->now_ms);
     adopt_moved(worker);
-    handle_input(worker, count);
+    handle_events(worker, count);
+    judge(worker, count, m5_shard_work(worker->shard) - before);
     const uint64_t wakes = m5_shard_end(worker->shard);
     struct m5_conn *conn;
     while ((conn = m5_shard_next_dirty(worker->shard)) != NULL)
