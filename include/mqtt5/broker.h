@@ -50,7 +50,7 @@ struct mqtt5_broker_config {
     uint16_t receive_maximum;          /**< 1,024: unacknowledged QoS > 0 towards us (0x93) */
     uint16_t topic_alias_maximum;      /**< 256: aliases a client may set (0x94) */
     uint16_t topic_alias_outgoing_max; /**< 64: aliases we set, if the client allows as many */
-    uint16_t server_keep_alive_s;      /**< 0 = the client's own; else imposed on everybody */
+    uint16_t server_keep_alive_s;      /**< 0 = the client's own; else imposed on v5 clients */
     uint16_t keep_alive_max_s;     /**< 0 = none; else a longer or absent keep-alive is lowered */
     uint32_t session_expiry_max_s; /**< 0xFFFFFFFF: longer ones are lowered, as CONNACK says */
     const char *response_information; /**< NULL = none; borrowed until the broker is made */

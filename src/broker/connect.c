@@ -263,10 +263,12 @@ static bool keep_will(struct m5_shard *shard, struct m5_session *session,
 
 /* ---- accepting ---- */
 
-static uint16_t keep_alive_of(const struct m5_shard *shard, uint16_t wanted_s)
+/* What the server imposes can only be told to version 5; keep_alive_max is a guard for all. */
+static uint16_t keep_alive_of(const struct m5_shard *shard, const struct mqtt5_connect *connect)
 {
     const struct mqtt5_broker_config *config = shard->config;
-    if (config->server_keep_alive_s != 0)
+    uint16_t wanted_s = connect->keep_alive_s;
+    if (config->server_keep_alive_s != 0 && connect->version == MQTT5_VERSION_5)
         return config->server_keep_alive_s;
     uint16_t max = config->keep_alive_max_s;
     return max != 0 && (wanted_s == 0 || wanted_s > max) ? max : wanted_s;
@@ -302,7 +304,7 @@ static void announce(const struct m5_shard *shard, const struct mqtt5_connect *c
         ANNOUNCE(out, SUBSCRIPTION_IDENTIFIERS_AVAILABLE, subscription_identifiers_available, 0);
     if (!config->shared_subscription_available)
         ANNOUNCE(out, SHARED_SUBSCRIPTION_AVAILABLE, shared_subscription_available, 0);
-    uint16_t keep_alive_s = keep_alive_of(shard, connect->keep_alive_s);
+    uint16_t keep_alive_s = keep_alive_of(shard, connect);
     if (keep_alive_s != connect->keep_alive_s)
         ANNOUNCE(out, SERVER_KEEP_ALIVE, server_keep_alive_s, keep_alive_s);
     if (connect->client_id.len == 0) /* [MQTT-3.1.3-7] */
@@ -320,7 +322,7 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
     struct m5_shard *shard = conn->shard;
     const struct mqtt5_properties *properties = &connect->properties;
     conn->version = connect->version;
-    conn->keep_alive_s = keep_alive_of(shard, connect->keep_alive_s); /* [MQTT-3.2.2-22] */
+    conn->keep_alive_s = keep_alive_of(shard, connect); /* [MQTT-3.2.2-22] */
     if (MQTT5_HAS(properties, MAXIMUM_PACKET_SIZE))
         conn->packet_size_max = properties->maximum_packet_size;
     if (MQTT5_HAS(properties, REQUEST_PROBLEM_INFORMATION))

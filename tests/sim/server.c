@@ -335,8 +335,6 @@ static void read_connack(struct sim_world *world, struct sim_link *link,
     link->keep_alive_s = link->terms.keep_alive_s;
     if (MQTT5_HAS(&connack->properties, SERVER_KEEP_ALIVE))
         link->keep_alive_s = (uint16_t)connack->properties.server_keep_alive_s;
-    else if (link->client->version < MQTT5_VERSION_5 && world->config.server_keep_alive_s != 0)
-        link->keep_alive_s = world->config.server_keep_alive_s; /* 3.1.1 cannot be told */
     link->last_fed_ms = link->last_packet_ms = world->now_ms;
     bool present = connack->session_present;
     if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
