@@ -8,7 +8,7 @@
 #define CLI_BROKER_NUMBERS(X)                                                                     \
     X("Capabilities", maximum_qos, "max-qos", INTEGER, 0, 2, "0|1|2", "2", "highest QoS served")  \
     X(NULL, server_keep_alive_s, "keep-alive", SECONDS, 0, 65535, "TIME", "0",                    \
-      "keep-alive imposed on v5 clients, 0 = their own")                                         \
+      "keep-alive imposed on v5 clients, 0 = their own")                                          \
     X(NULL, keep_alive_max_s, "keep-alive-max", SECONDS, 0, 65535, "TIME", "0",                   \
       "longest keep-alive, 0 = any")                                                              \
     X(NULL, session_expiry_max_s, "session-expiry", SECONDS, 0, 4294967295, "TIME", "4294967295", \
