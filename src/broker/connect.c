@@ -98,6 +98,7 @@ static bool limits_refuse(struct m5_shard *shard, const struct m5_conn *conn,
     return true;
 }
 
+/* A refusal closes [MQTT-4.12.0-4]. */
 static bool access_refuses(struct m5_shard *shard, const struct mqtt5_connect *connect,
                            const struct m5_principal *who, uint8_t *reason)
 {
@@ -205,7 +206,8 @@ static bool sessions_full(struct m5_shard *shard)
     return true;
 }
 
-/* The session for this CONNECT, without a connection yet; NULL: refused, *@p reason says why. */
+/* Clean Start and Session Present [MQTT-3.1.4-4] [MQTT-3.2.2-3].
+ * The session for this CONNECT, without a connection yet; NULL: refused, *@p reason says why. */
 static struct m5_session *session_for(struct m5_shard *shard, const struct mqtt5_connect *connect,
                                       const struct m5_principal *who, bool *present,
                                       uint8_t *reason)
@@ -240,6 +242,7 @@ static struct m5_session *session_for(struct m5_shard *shard, const struct mqtt5
     return session;
 }
 
+/* Stored with the session until it is due or taken back [MQTT-3.1.2-7]. */
 static bool keep_will(struct m5_shard *shard, struct m5_session *session,
                       const struct mqtt5_connect *connect)
 {
@@ -329,6 +332,7 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
         conn->problem_information = properties->request_problem_information == 1;
     uint16_t aliases =
         MQTT5_HAS(properties, TOPIC_ALIAS_MAXIMUM) ? (uint16_t)properties->topic_alias_maximum : 0;
+    /* Never more than the client allows [MQTT-3.3.2-11]. */
     if (aliases > shard->config->topic_alias_outgoing_max)
         aliases = shard->config->topic_alias_outgoing_max;
     if (aliases > 0)
@@ -449,7 +453,8 @@ void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
     uint8_t assigned[ASSIGNED_ID_SIZE];
     struct mqtt5_bytes client_id = connect->client_id;
     if (client_id.len == 0) {
-        /* 3.1.1 wants a clean session with it; 3.1 has no empty identifiers at all. */
+        /* 3.1.1 wants a clean session with it; 3.1 has no empty identifiers at all
+         * [MQTT-3.1.3-8]. */
         if (connect->version == MQTT5_VERSION_3_1 ||
             (connect->version == MQTT5_VERSION_3_1_1 && !connect->clean_start)) {
             refuse(conn, connect->version, MQTT5_REASON_CLIENT_IDENTIFIER_NOT_VALID,

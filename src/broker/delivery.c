@@ -189,7 +189,8 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
     return true;
 }
 
-/* Counts only PUBLISH packets of this connection and PUBRELs [MQTT-3.3.4-9] [MQTT-4.9.0-2]. */
+/* Counts only PUBLISH packets of this connection and PUBRELs [MQTT-3.3.4-9] [MQTT-4.9.0-2]; no
+ * other packet waits for it [MQTT-3.3.4-10]. */
 static bool window_open(const struct m5_session *session)
 {
     return session->inflight < session->window && session->sent - session->head < SPAN_MAX;

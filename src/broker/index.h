@@ -64,7 +64,8 @@ void m5_index_unpin(struct m5_index *index, uint32_t shard, struct m5_index_node
 void m5_match_init(struct m5_match *match, const struct mqtt5_allocator *allocator);
 void m5_match_fini(struct m5_match *match);
 
-/* Collects every pinned node whose filter matches @p topic (a valid topic name) [MQTT-4.7.2-1].
+/* Collects every pinned node whose filter matches @p topic (a valid topic name) [MQTT-3.3.2-3]
+ * [MQTT-4.7.2-1].
  * False without memory (what was found so far is in @p match). */
 bool m5_index_match(struct m5_index *index, struct mqtt5_bytes topic, struct m5_match *match);
 

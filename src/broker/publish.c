@@ -72,7 +72,8 @@ struct m5_message *m5_message_of(struct m5_shard *shard, const struct m5_message
 
 /* ---- checks ---- */
 
-/* Puts the topic in place of its alias, or remembers it [MQTT-3.3.2-7]. False: closing. */
+/* Puts the topic in place of its alias, or remembers it [MQTT-3.3.2-7] [MQTT-3.3.2-12]. False:
+ * closing. */
 static bool resolve_alias(struct m5_conn *conn, struct mqtt5_publish *publish)
 {
     struct m5_shard *shard = conn->shard;
@@ -175,7 +176,9 @@ static void add_to_run(struct m5_conn *conn, const struct mqtt5_publish *publish
         }
         view = m5_message_read(message);
     }
-    if (view.retain) { /* stored first, then routed: see retained.h */
+    /* Stored first, then routed: see retained.h; without RETAIN the store is not touched
+     * [MQTT-3.3.1-8]. */
+    if (view.retain) {
         m5_run_flush(shard);
         if (!store_retained(conn, &view)) {
             turn_down(conn, publish, MQTT5_REASON_QUOTA_EXCEEDED);
@@ -212,7 +215,8 @@ static uint64_t expiry_of(const struct m5_shard *shard, const struct mqtt5_prope
     return shard->now_ms + (uint64_t)properties->message_expiry_interval_s * 1000u;
 }
 
-/* True when a QoS 2 message is new; else it is only acknowledged again [MQTT-4.3.3-10]. */
+/* True when a QoS 2 message is new; else it is only acknowledged again [MQTT-4.3.3-10], expired or
+ * not [MQTT-4.3.3-13]. */
 static bool begin_qos2(struct m5_conn *conn, const struct mqtt5_publish *publish)
 {
     struct m5_id_set *incoming = &conn->session->incoming;

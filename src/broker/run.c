@@ -113,7 +113,8 @@ static bool template_reserve(struct m5_shard *shard, struct m5_template *templat
     return template->bytes != NULL;
 }
 
-/* Encodes the run as one kind of subscriber is sent it; offsets of the packet identifiers go to
+/* DUP is never taken over from the publisher [MQTT-3.3.1-3].
+ * Encodes the run as one kind of subscriber is sent it; offsets of the packet identifiers go to
  * @p id_at (0: QoS 0). Returns one past the end. */
 static uint8_t *encode(const struct m5_shard *shard, const struct m5_run *run, bool v5, bool retain,
                        uint8_t qos, uint8_t *out, uint32_t *id_at)
@@ -318,7 +319,7 @@ static void deliver_to(struct m5_shard *shard, struct m5_run *run, const struct 
     deliver_singly(shard, run, target, ids);
 }
 
-/* ---- the subscribers of a run ---- */
+/* ---- the subscribers of a run: every session with a matching subscription [MQTT-4.5.0-1] ---- */
 
 static bool is_own(const struct m5_run *run, const struct m5_sub_entry *entry)
 {

@@ -3,7 +3,8 @@
  * What a message costs is mostly what is done once per message and subscriber. A run does it once
  * per run and subscriber: one match, one look at each session, one copy of the bytes. Nothing can
  * come between the packets of a run, since a shard handles one connection's input at a time; so
- * what subscribers see is exactly what they would see one message at a time.
+ * what subscribers see is exactly what they would see one message at a time,
+ * in the order of the publisher [MQTT-4.6.0-5] [MQTT-4.6.0-6].
  *
  * The messages of a run are views into the publisher's input (or a mail from another shard) and are
  * gone when the run ends. Who keeps one longer asks for m5_run_message(), which copies it once.

@@ -86,6 +86,7 @@ void m5_session_publish_will(struct m5_shard *shard, struct m5_session *session)
     struct m5_message_view view = m5_message_read(message);
     if (session->will.expires)
         view.expires_at_ms = shard->now_ms + (uint64_t)session->will.expiry_s * 1000u;
+    /* Retained or not as the will says [MQTT-3.1.2-14] [MQTT-3.1.2-15]. */
     if (may_publish_will(shard, session, &view))
         m5_publish(shard, session, &view);
     m5_message_release(&shard->messages, message);

@@ -10,6 +10,9 @@
  * cannot be in use twice because sent - head never exceeds 65,535. Deliveries that complete out of
  * order stay as M5_DELIVERY_DONE until the head reaches them.
  *
+ * No id is given out while it is in use [MQTT-2.2.1-4]. A session is never discarded while its
+ * connection is open [MQTT-4.1.0-1].
+ *
  * When the connection is lost what was sent waits again, marked DUP, and keeps its number. On
  * resumption every PUBREL goes out again, then the PUBLISHes in order, as the window allows
  * [MQTT-4.4.0-1] [MQTT-3.3.1-1].

@@ -139,7 +139,7 @@ static void subscribe_one(struct m5_conn *conn, const struct mqtt5_subscription_
     }
     struct m5_sub_options options = options_of(shard, request, id);
     struct m5_subscription *existing = m5_subscription_find(shard, conn->session, &filter);
-    if (existing != NULL) {
+    if (existing != NULL) { /* in place: no message is missed [MQTT-3.8.4-4] */
         m5_subscription_change(shard, existing, options);
         item->subscription = existing;
         item->serial = existing->serial;
@@ -168,7 +168,8 @@ static void send_suback(struct m5_conn *conn, const struct m5_suback *suback)
         uint8_t code = suback->items[i].code;
         codes[i] = conn->version != MQTT5_VERSION_5 && code >= 0x80 ? 0x80 : code;
     }
-    /* One code for each filter, in their order [MQTT-3.8.4-6] [MQTT-3.9.3-1]. */
+    /* Always, under the id of the SUBSCRIBE, one code for each filter, in their order
+     * [MQTT-2.2.1-6] [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6] [MQTT-3.9.3-1]. */
     struct mqtt5_packet packet = {.type = MQTT5_SUBACK,
                                   .as.suback = {.packet_id = suback->packet_id,
                                                 .reason_codes = m5_bytes(codes, suback->count)}};
@@ -208,6 +209,7 @@ static bool has_shared_no_local(uint8_t version, const struct mqtt5_subscribe *p
     return false;
 }
 
+/* Several filters are as many subscriptions, with one answer [MQTT-3.8.4-5]. */
 void m5_handle_subscribe(struct m5_conn *conn, const struct mqtt5_subscribe *packet)
 {
     if (has_shared_no_local(conn->version, packet)) {
@@ -294,6 +296,7 @@ static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
     return code;
 }
 
+/* Several filters are as many UNSUBSCRIBEs, with one answer [MQTT-3.10.4-6]. */
 void m5_handle_unsubscribe(struct m5_conn *conn, const struct mqtt5_unsubscribe *packet)
 {
     struct m5_shard *shard = conn->shard;
