@@ -44,7 +44,7 @@
  * of what a message costs. A packet that comes alone, as in request and response, is never waited
  * for, and neither is traffic that fills turns by itself. docs/performance.md has what was
  * measured. */
-#define GATHER_NS    40000
+#define GATHER_NS    60000
 #define GATHER_LEAST 8 /* messages in the turn before; and two for each event */
 #define GATHER_MOST  1024
 
