@@ -41,6 +41,18 @@ void *m5_resize(const struct mqtt5_allocator *allocator, void *memory, size_t ol
     return moved;
 }
 
+void *m5_make_room(const struct mqtt5_allocator *allocator, void *items, size_t item_size,
+                   uint32_t count, uint32_t *capacity, uint32_t least)
+{
+    if (count < *capacity)
+        return items;
+    uint32_t larger = *capacity == 0 ? least : *capacity * 2;
+    void *moved = m5_resize(allocator, items, *capacity * item_size, larger * item_size);
+    if (moved != NULL)
+        *capacity = larger;
+    return moved;
+}
+
 static void *budget_alloc(void *ctx, size_t size)
 {
     struct m5_budget *budget = ctx;

@@ -21,6 +21,12 @@ void m5_free(const struct mqtt5_allocator *allocator, void *memory, size_t size)
 void *m5_resize(const struct mqtt5_allocator *allocator, void *memory, size_t old_size,
                 size_t new_size);
 
+/* Room for one more item in the array @p items (may be NULL) of @p item_size bytes each, @p count
+ * of *@p capacity in use: the array, moved to twice the capacity (at first @p least) when it is
+ * full. NULL without memory: the old array is intact. */
+void *m5_make_room(const struct mqtt5_allocator *allocator, void *items, size_t item_size,
+                   uint32_t count, uint32_t *capacity, uint32_t least);
+
 /* An allocator in front of another that counts bytes and refuses beyond a limit. Used by one
  * thread (a shard). @ref table is what to hand on. */
 struct m5_budget {

@@ -340,7 +340,6 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
     uint16_t window = MQTT5_HAS(properties, RECEIVE_MAXIMUM) ? (uint16_t)properties->receive_maximum
                                                              : UINT16_MAX; /* [MQTT-4.9.0-1] */
     session->window = window < shard->config->inflight_max ? window : shard->config->inflight_max;
-    session->version = connect->version;
     session->expiry_s = expiry_of(shard, connect);
 }
 

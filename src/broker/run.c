@@ -346,15 +346,11 @@ static void deliver_list(struct m5_shard *shard, struct m5_run *run, const struc
 static bool add_id(struct m5_shard *shard, struct m5_run *run, struct m5_target *target,
                    uint32_t id)
 {
-    if (run->id_count + 1 >= run->id_capacity) {
-        uint32_t capacity = run->id_capacity == 0 ? 64 : run->id_capacity * 2;
-        void *ids = m5_resize(shard->allocator, run->ids, run->id_capacity * sizeof *run->ids,
-                              capacity * sizeof *run->ids);
-        if (ids == NULL)
-            return false;
-        run->ids = ids;
-        run->id_capacity = capacity;
-    }
+    void *ids = m5_make_room(shard->allocator, run->ids, sizeof *run->ids, run->id_count + 1,
+                             &run->id_capacity, 64);
+    if (ids == NULL)
+        return false;
+    run->ids = ids;
     uint32_t at = ++run->id_count; /* 0 means none */
     run->ids[at] = (struct m5_target_id){.id = id};
     if (target->last_id != 0)
@@ -371,16 +367,11 @@ static struct m5_target *target_for(struct m5_shard *shard, struct m5_run *run,
 {
     if (session->mark == shard->mark)
         return &run->targets[session->target];
-    if (run->target_count == run->target_capacity) {
-        uint32_t capacity = run->target_capacity == 0 ? 64 : run->target_capacity * 2;
-        void *targets =
-            m5_resize(shard->allocator, run->targets, run->target_capacity * sizeof *run->targets,
-                      capacity * sizeof *run->targets);
-        if (targets == NULL)
-            return NULL;
-        run->targets = targets;
-        run->target_capacity = capacity;
-    }
+    void *targets = m5_make_room(shard->allocator, run->targets, sizeof *run->targets,
+                                 run->target_count, &run->target_capacity, 64);
+    if (targets == NULL)
+        return NULL;
+    run->targets = targets;
     session->mark = shard->mark;
     session->target = run->target_count;
     run->targets[run->target_count] = (struct m5_target){.session = session};

@@ -93,7 +93,6 @@ struct m5_session {
     struct m5_retained_job *retained; /* what a SUBSCRIBE still has to send */
     struct m5_principal principal;    /* its strings are owned: one block */
     size_t strings_size;
-    uint8_t version;
 };
 
 static inline uint16_t m5_packet_id_of(const struct m5_session *session, uint64_t sequence)

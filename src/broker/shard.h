@@ -67,7 +67,6 @@ struct m5_shard {
     struct m5_run mail_run; /* of mail, wills, $SYS */
     uint8_t *read_buffer;
     const uint8_t *read_base; /* what the last m5_conn_read_space() belongs to */
-    uint32_t read_kept;       /* bytes of a packet's beginning before the span */
 
     struct m5_channel *out; /* by receiver: channels that this shard sends on */
     uint8_t apart[64];      /* what other shards write has a cache line of its own */

@@ -93,16 +93,11 @@ static struct m5_share_member *member_find(struct m5_share_group *group, uint32_
 static bool member_add(struct m5_shard *shard, struct m5_share_group *group,
                        const struct m5_share_member *member)
 {
-    if (group->count == group->capacity) {
-        uint32_t capacity = group->capacity == 0 ? 4 : group->capacity * 2;
-        void *members =
-            m5_resize(shard->allocator, group->members, group->capacity * sizeof *group->members,
-                      capacity * sizeof *group->members);
-        if (members == NULL)
-            return false;
-        group->members = members;
-        group->capacity = capacity;
-    }
+    void *members = m5_make_room(shard->allocator, group->members, sizeof *group->members,
+                                 group->count, &group->capacity, 4);
+    if (members == NULL)
+        return false;
+    group->members = members;
     group->members[group->count++] = *member;
     return true;
 }

@@ -39,6 +39,28 @@ static void resize_keeps_the_contents_that_fit(void **state)
     test_allocator_check(&allocator);
 }
 
+static void room_is_made_by_doubling(void **state)
+{
+    (void)state;
+    struct test_allocator allocator;
+    test_allocator_init(&allocator);
+    uint32_t capacity = 0;
+    uint64_t *items = m5_make_room(&allocator.table, NULL, sizeof *items, 0, &capacity, 3);
+    assert_int_equal(capacity, 3);
+    for (uint64_t i = 0; i < 3; i++)
+        items[i] = i + 1;
+    assert_ptr_equal(m5_make_room(&allocator.table, items, sizeof *items, 2, &capacity, 3), items);
+    test_allocator_fail_nth(&allocator, 1);
+    assert_null(m5_make_room(&allocator.table, items, sizeof *items, 3, &capacity, 3));
+    assert_int_equal(capacity, 3);
+    items = m5_make_room(&allocator.table, items, sizeof *items, 3, &capacity, 3);
+    assert_int_equal(capacity, 6);
+    for (uint64_t i = 0; i < 3; i++)
+        assert_int_equal(items[i], i + 1);
+    m5_free(&allocator.table, items, capacity * sizeof *items);
+    test_allocator_check(&allocator);
+}
+
 static void budget_refuses_at_its_limit_and_not_before(void **state)
 {
     (void)state;
@@ -79,6 +101,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(zeroed_memory_is_zero),
         cmocka_unit_test(resize_keeps_the_contents_that_fit),
+        cmocka_unit_test(room_is_made_by_doubling),
         cmocka_unit_test(budget_refuses_at_its_limit_and_not_before),
         cmocka_unit_test(budget_counts_what_its_parent_refuses),
     };
