@@ -27,6 +27,21 @@ enum mqtt5_shared_strategy {
     MQTT5_SHARED_HASH_CLIENTID   /**< same publisher, same member */
 };
 
+/** What an acknowledgement promises when the broker has a store; see docs/durability.md. */
+enum mqtt5_durability {
+    MQTT5_DURABILITY_STRICT,  /**< stored and synced before it is acknowledged */
+    MQTT5_DURABILITY_RELAXED, /**< handed to the store, acknowledged at once */
+    MQTT5_DURABILITY_MEMORY   /**< not stored */
+};
+
+/** A level for the messages whose topic matches a filter. */
+struct mqtt5_durability_rule {
+    const char *filter; /**< a topic filter without "$share/" */
+    enum mqtt5_durability durability;
+};
+
+#define MQTT5_DURABILITY_RULES_MAX 64
+
 /** Capabilities and limits of a broker's engine. Call mqtt5_broker_config_init() first, then change
  *  what is to differ. Every limit says in parentheses how it is answered and, in brackets, the
  *  $SYS counter below $SYS/broker/limits/ that counts it. 0 means "no limit" only where said. */
@@ -76,6 +91,16 @@ struct mqtt5_broker_config {
     enum mqtt5_queue_policy queue_policy;       /**< MQTT5_QUEUE_DROP_NEWEST */
     enum mqtt5_shared_strategy shared_strategy; /**< MQTT5_SHARED_ROUND_ROBIN */
 
+    /* durability; of no effect without a store */
+    enum mqtt5_durability durability; /**< MQTT5_DURABILITY_STRICT */
+    /** What differs by topic; the first rule that matches decides. Borrowed until the broker is
+     *  made; at most MQTT5_DURABILITY_RULES_MAX. */
+    const struct mqtt5_durability_rule *durability_rules;
+    uint32_t durability_rule_count;
+    /** 64 MiB a worker: changes that wait to be stored. Beyond it publishers that wait for an
+     *  acknowledgement are not read from (waits) [store]. */
+    size_t store_bytes_max;
+
     /* $SYS */
     uint32_t sys_interval_s; /**< 10; 0 = no $SYS topics */
 };
@@ -84,6 +109,12 @@ struct mqtt5_broker_config {
 struct mqtt5_listener {
     const char *host; /**< numeric IPv4 or IPv6 address or a name; "" or "*" = all addresses */
     uint16_t port;    /**< 0 = any free port: see mqtt5_broker_port() */
+};
+
+/** What to do with a store that cannot be read. */
+enum mqtt5_storage_damaged {
+    MQTT5_STORAGE_SET_ASIDE, /**< rename it, report it, start with an empty one */
+    MQTT5_STORAGE_REFUSE     /**< mqtt5_broker_new() fails */
 };
 
 enum mqtt5_log_level { MQTT5_LOG_ERROR, MQTT5_LOG_WARNING, MQTT5_LOG_INFO, MQTT5_LOG_DEBUG };
@@ -99,10 +130,14 @@ struct mqtt5_broker_options {
     struct mqtt5_broker_config config;
     const struct mqtt5_listener *listeners; /**< default: 127.0.0.1:1883 and [::1]:1883 */
     size_t listener_count;
-    uint32_t workers;               /**< threads; 0 = the number of cores; 1 to 64 */
-    enum mqtt5_log_level log_level; /**< MQTT5_LOG_INFO */
-    bool log_json;                  /**< JSON lines instead of text */
-    mqtt5_log_fn *log;              /**< NULL: standard error */
+    /** Folder of the store, made if it is missing; NULL = everything is in memory only. One broker
+     *  per folder. */
+    const char *storage_dir;
+    enum mqtt5_storage_damaged storage_damaged; /**< MQTT5_STORAGE_SET_ASIDE */
+    uint32_t workers;                           /**< threads; 0 = the number of cores; 1 to 64 */
+    enum mqtt5_log_level log_level;             /**< MQTT5_LOG_INFO */
+    bool log_json;                              /**< JSON lines instead of text */
+    mqtt5_log_fn *log;                          /**< NULL: standard error */
     void *log_ctx;
     const struct mqtt5_allocator *allocator; /**< NULL: malloc; else safe for threads */
 };

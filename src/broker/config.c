@@ -39,6 +39,8 @@ void mqtt5_broker_config_init(struct mqtt5_broker_config *config)
         .output_bytes_max = 16 * MIB,
         .queue_policy = MQTT5_QUEUE_DROP_NEWEST,
         .shared_strategy = MQTT5_SHARED_ROUND_ROBIN,
+        .durability = MQTT5_DURABILITY_STRICT,
+        .store_bytes_max = 64 * MIB,
         .sys_interval_s = 10,
     };
 }
@@ -79,6 +81,12 @@ static const char *check_numbers(const struct mqtt5_broker_config *config)
         {(uint64_t)config->shared_strategy, MQTT5_SHARED_ROUND_ROBIN, MQTT5_SHARED_HASH_CLIENTID,
          "shared_strategy must be round_robin, random, sticky, least_inflight, hash_topic or "
          "hash_clientid"},
+        {(uint64_t)config->durability, MQTT5_DURABILITY_STRICT, MQTT5_DURABILITY_MEMORY,
+         "durability must be strict, relaxed or memory"},
+        {config->durability_rule_count, 0, MQTT5_DURABILITY_RULES_MAX,
+         "there may be at most 64 durability rules"},
+        {config->store_bytes_max, (uint64_t)64 * 1024, SIZE_MAX,
+         "store_bytes_max must be at least 64 KiB"},
     };
     return check_bounds(bounds, M5_COUNT_OF(bounds));
 }
@@ -89,13 +97,30 @@ static bool is_string(const char *text)
     return bytes.len <= STRING_MAX && mqtt5_utf8_check(bytes) == MQTT5_OK;
 }
 
+/* The sentence for the first rule that is wrong, or NULL. */
+static const char *check_rules(const struct mqtt5_broker_config *config)
+{
+    for (uint32_t i = 0; i < config->durability_rule_count; i++) {
+        const struct mqtt5_durability_rule *rule = &config->durability_rules[i];
+        struct mqtt5_filter filter;
+        if (rule->filter == NULL ||
+            mqtt5_filter_parse(m5_bytes_of(rule->filter), STRING_MAX, &filter) != MQTT5_OK ||
+            filter.share_name.len > 0)
+            return "a durability rule needs a valid topic filter, without $share";
+        if (rule->durability > MQTT5_DURABILITY_MEMORY)
+            return "the durability of a rule must be strict, relaxed or memory";
+    }
+    return NULL;
+}
+
 static const char *check(const struct mqtt5_broker_config *config)
 {
     if (config->struct_size != sizeof *config)
         return "call mqtt5_broker_config_init() first";
     if (config->response_information != NULL && !is_string(config->response_information))
         return "response_information must be UTF-8 and at most 65535 bytes long";
-    return check_numbers(config);
+    const char *sentence = check_numbers(config);
+    return sentence != NULL ? sentence : check_rules(config);
 }
 
 enum mqtt5_error mqtt5_broker_config_check(const struct mqtt5_broker_config *config,

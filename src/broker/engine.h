@@ -11,6 +11,7 @@
  *         span = m5_conn_read_space(conn);  n = recv(fd, span.data, span.size);
  *         m5_conn_received(conn, n);              // or m5_conn_lost(conn) at the end of the stream
  *     for each writable socket that had output left: write as below
+ *     batch = m5_shard_seal(shard);               // with a store: see store.h
  *     wakes = m5_shard_end(shard);                // hands batches to other shards
  *     while ((conn = m5_shard_next_dirty(shard))) // each connection at most once
  *         switch (m5_conn_want(conn)) {
@@ -47,6 +48,8 @@ struct m5_engine_env {
     uint64_t now_ms;                         /* monotonic, any epoch */
     const struct m5_access *access;          /* who may do what, borrowed; NULL = all */
     bool events;                             /* produce log events */
+    bool store;                              /* there is one: see store.h */
+    uint64_t wall_ms;                        /* since 1970, at now_ms: for what is stored */
 };
 
 /* NULL without memory or when mqtt5_broker_config_check() refuses @p config (copied). */
