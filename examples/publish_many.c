@@ -67,8 +67,8 @@ int main(int argc, char **argv)
     const unsigned long wanted = argc > 2 ? strtoul(argv[2], NULL, 10) : 100000;
     struct progress progress = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
     struct mqtt5_client *client;
-    struct mqtt5_client_config config;
-    mqtt5_client_config_init(&config);
+    struct mqtt5_client_options config;
+    mqtt5_client_options_init(&config);
     config.queued_messages_max = QUEUE;
     if (mqtt5_client_new(&config, &client) != MQTT5_OK)
         return 1;

@@ -42,8 +42,8 @@ static enum mqtt5_error talk(struct mqtt5_client *client)
 int main(int argc, char **argv)
 {
     struct mqtt5_client *client;
-    struct mqtt5_client_config config;
-    mqtt5_client_config_init(&config);
+    struct mqtt5_client_options config;
+    mqtt5_client_options_init(&config);
     config.client_id = "my-device-001";
     config.own_thread = false; /* this program has nothing else to do */
     enum mqtt5_error error = mqtt5_client_new(&config, &client);

@@ -63,9 +63,55 @@ struct mqtt5_client_change {
 
 typedef void mqtt5_client_change_fn(void *ctx, const struct mqtt5_client_change *change);
 
-/** Identity, session and limits of a client. Call mqtt5_client_config_init() first; everything that
- *  it points at is borrowed until mqtt5_client_new() returns. */
-struct mqtt5_client_config {
+/** Connects instead of the built-in transports: a test's pipe, a tunnel, a transport of the user's.
+ *  Called on the thread that does the client's work, without a lock held; it may wait, but holds up
+ *  the client that long. @p url is what the client connects to, without user name and password.
+ *  @return a connected, non-blocking stream descriptor that the client then owns and closes, or -1
+ *  with a sentence part in @p why of @p why_size bytes. */
+typedef int mqtt5_dial_fn(void *ctx, const char *url, char *why, size_t why_size);
+
+/** How and when a connection that is lost, or cannot be made, is tried again. The wait before the
+ *  n-th attempt in a row is min_ms * (factor_percent / 100)^(n-1), at most max_ms, of which a
+ * random part of up to jitter_percent is taken off so that many clients do not come back at once.
+ */
+struct mqtt5_client_reconnect {
+    bool enabled;            /**< true */
+    bool first;              /**< false: a first connection that fails is an error of
+                                  mqtt5_client_connect(); true: it is tried again like any other */
+    uint32_t min_ms;         /**< 1,000 */
+    uint32_t max_ms;         /**< 60,000 */
+    uint32_t factor_percent; /**< 200; >= 100 */
+    uint32_t jitter_percent; /**< 50; <= 100 */
+    uint32_t attempts_max;   /**< 0 = unlimited; in a row */
+    uint32_t stable_ms;      /**< 10,000: a connection that lasted so long starts the row anew */
+    uint32_t redirects_max;  /**< 3: hops that Use Another Server (0x9C) and Server Moved (0x9D) may
+                                  take us in a row; 0 = they are refusals. What the client tells its
+                                  server, the password too, it then tells the other one */
+};
+
+/** What to do with a message that finds the queue full. */
+enum mqtt5_overflow {
+    MQTT5_OVERFLOW_FAIL,        /**< the call answers MQTT5_ERR_QUEUE_FULL */
+    MQTT5_OVERFLOW_DROP_OLDEST, /**< messages not sent yet end with MQTT5_ERR_DROPPED, oldest first
+                                 */
+    MQTT5_OVERFLOW_DROP_NEWEST  /**< it ends itself with MQTT5_ERR_DROPPED; the call succeeds */
+};
+
+/** Certificates and keys from memory, PEM or DER; empty = none. Used by the schemes mqtts and wss,
+ *  which this build does not have yet. */
+struct mqtt5_client_tls {
+    struct mqtt5_bytes ca;          /**< who may vouch for the server; empty = the system's */
+    struct mqtt5_bytes certificate; /**< ours, with its chain */
+    struct mqtt5_bytes key;         /**< ours */
+    const char *key_password;       /**< NULL = none */
+    const char *server_name;        /**< NULL = the URL's host */
+    const char *alpn;               /**< "mqtt", "x-amzn-mqtt-ca"; NULL = none */
+    bool insecure;                  /**< true: the server may be anybody */
+};
+
+/** Identity, session, limits and habits of a client. Call mqtt5_client_options_init() first;
+ *  everything that it points at is borrowed until mqtt5_client_new() returns. */
+struct mqtt5_client_options {
     size_t struct_size;                      /**< set by init; lets the struct grow */
     const struct mqtt5_allocator *allocator; /**< NULL: malloc; else safe for threads */
 
@@ -96,6 +142,14 @@ struct mqtt5_client_config {
     uint32_t queued_messages_max; /**< 10,000: waiting or unacknowledged (MQTT5_ERR_QUEUE_FULL) */
     size_t queued_bytes_max;      /**< 64 MiB of them (MQTT5_ERR_QUEUE_FULL) */
     bool offline_queue;           /**< false; true: QoS > 0 may be published while disconnected */
+    enum mqtt5_overflow overflow; /**< MQTT5_OVERFLOW_FAIL */
+
+    /* where to */
+    const char *url;     /**< for mqtt5_client_connect(client, NULL, ...); NULL */
+    mqtt5_dial_fn *dial; /**< NULL = the transports of this build */
+    void *dial_ctx;      /**< handed to it */
+    struct mqtt5_client_tls tls;
+    struct mqtt5_client_reconnect reconnect;
 
     /* the host */
     bool own_thread;              /**< true */
@@ -126,14 +180,18 @@ struct mqtt5_client_info {
 extern "C" {
 #endif
 
-MQTT5_API void mqtt5_client_config_init(struct mqtt5_client_config *config);
+MQTT5_API void mqtt5_client_options_init(struct mqtt5_client_options *options);
 
-/** Makes a client; nothing is sent before mqtt5_client_connect(). @p config is copied.
+/* The names of before, while programs move: a client that does not reconnect by itself. */
+#define mqtt5_client_config mqtt5_client_options
+MQTT5_API void mqtt5_client_config_init(struct mqtt5_client_options *options);
+
+/** Makes a client; nothing is sent before mqtt5_client_connect(). @p options is copied.
  *  @return MQTT5_OK, MQTT5_ERR_NOMEM, MQTT5_ERR_CONFIG (a limit of 0, an unknown version, 3.1.1
  *  with an empty id and no clean start), or what is wrong with a string, the will or a property.
  *  On failure *out is NULL. */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_client_new(
-    const struct mqtt5_client_config *config, struct mqtt5_client **out);
+    const struct mqtt5_client_options *options, struct mqtt5_client **out);
 
 /** Frees @p client (NULL is accepted) in any state; a connection is dropped without a DISCONNECT,
  *  so a will is published. Operations that are not complete end with MQTT5_ERR_CLOSED. */

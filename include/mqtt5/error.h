@@ -61,7 +61,10 @@
     X(ERR_IO, UNSPECIFIED_ERROR, "the operating system reported an error")                         \
     X(ERR_CONFIG, IMPLEMENTATION_SPECIFIC_ERROR, "the configuration is not usable")                \
     X(ERR_UNSUPPORTED, IMPLEMENTATION_SPECIFIC_ERROR, "not supported by this build or peer")       \
-    X(ERR_QUEUE_FULL, QUOTA_EXCEEDED, "the queue is full")
+    X(ERR_QUEUE_FULL, QUOTA_EXCEEDED, "the queue is full")                                         \
+    X(ERR_NOT_BUILT, IMPLEMENTATION_SPECIFIC_ERROR, "this build lacks the transport")              \
+    X(ERR_DROPPED, QUOTA_EXCEEDED, "dropped to make room in a full queue")                         \
+    X(ERR_EXPIRED, SUCCESS, "the message expired before it was sent")
 
 /** Result of almost every function; MQTT5_OK is 0. */
 enum mqtt5_error {

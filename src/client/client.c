@@ -17,9 +17,9 @@
 #define PING_QUARTERS    3u
 #define MS_PER_QUARTER_S 250u
 
-void mqtt5_client_config_init(struct mqtt5_client_config *config)
+void mqtt5_client_options_init(struct mqtt5_client_options *config)
 {
-    *config = (struct mqtt5_client_config){
+    *config = (struct mqtt5_client_options){
         .struct_size = sizeof *config,
         .version = MQTT5_VERSION_5,
         .client_id = "",
@@ -33,7 +33,20 @@ void mqtt5_client_config_init(struct mqtt5_client_config *config)
         .queued_messages_max = 10000,
         .queued_bytes_max = (size_t)64 << 20,
         .own_thread = true,
+        .reconnect = {.enabled = true,
+                      .min_ms = 1000,
+                      .max_ms = 60000,
+                      .factor_percent = 200,
+                      .jitter_percent = 50,
+                      .stable_ms = 10000,
+                      .redirects_max = 3},
     };
+}
+
+void mqtt5_client_config_init(struct mqtt5_client_options *options)
+{
+    mqtt5_client_options_init(options);
+    options->reconnect.enabled = false;
 }
 
 /* ---- life ---- */
@@ -47,7 +60,7 @@ static void init_lists(struct m5_client *client)
     m5_list_init(&client->done);
 }
 
-enum mqtt5_error m5_client_new(const struct mqtt5_client_config *config,
+enum mqtt5_error m5_client_new(const struct mqtt5_client_options *config,
                                const struct mqtt5_allocator *allocator, uint64_t now_ms,
                                struct m5_client **out)
 {

@@ -24,7 +24,7 @@
 struct m5_client;
 
 /* Of @p config the host's part is not looked at; all else is copied. @p allocator is borrowed. */
-enum mqtt5_error m5_client_new(const struct mqtt5_client_config *config,
+enum mqtt5_error m5_client_new(const struct mqtt5_client_options *config,
                                const struct mqtt5_allocator *allocator, uint64_t now_ms,
                                struct m5_client **out);
 

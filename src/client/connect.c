@@ -14,7 +14,7 @@ static struct mqtt5_bytes text_or_empty(const char *text)
     return text == NULL ? (struct mqtt5_bytes){0} : m5_bytes_of(text);
 }
 
-static void set_properties(const struct mqtt5_client_config *config, struct mqtt5_properties *out)
+static void set_properties(const struct mqtt5_client_options *config, struct mqtt5_properties *out)
 {
     *out = config->properties;
     if (config->session_expiry_s > 0) {
@@ -29,7 +29,7 @@ static void set_properties(const struct mqtt5_client_config *config, struct mqtt
     out->topic_alias_maximum = config->topic_alias_maximum;
 }
 
-static void describe(const struct mqtt5_client_config *config, struct mqtt5_connect *connect)
+static void describe(const struct mqtt5_client_options *config, struct mqtt5_connect *connect)
 {
     *connect = (struct mqtt5_connect){
         .version = config->version,
@@ -49,7 +49,7 @@ static void describe(const struct mqtt5_client_config *config, struct mqtt5_conn
 }
 
 /* What can be told without encoding. */
-static enum mqtt5_error check_config(const struct mqtt5_client_config *config)
+static enum mqtt5_error check_config(const struct mqtt5_client_options *config)
 {
     const bool v5 = config->version == MQTT5_VERSION_5;
     const bool nameless = config->client_id == NULL || config->client_id[0] == 0;
@@ -67,7 +67,7 @@ static enum mqtt5_error check_config(const struct mqtt5_client_config *config)
 }
 
 enum mqtt5_error m5_client_make_connect(struct m5_client *client,
-                                        const struct mqtt5_client_config *config)
+                                        const struct mqtt5_client_options *config)
 {
     struct mqtt5_frame frame;
     struct mqtt5_packet packet = {.type = MQTT5_CONNECT}, decoded;

@@ -31,7 +31,7 @@ struct m5_client_ending {
 
 struct m5_client {
     const struct mqtt5_allocator *allocator;
-    struct mqtt5_client_config config; /* its pointers are not used: see connect_packet */
+    struct mqtt5_client_options config; /* its pointers are not used: see connect_packet */
     uint8_t version;
     uint8_t *connect_packet; /* CONNECT as configured, encoded: the copy of all its strings */
     size_t connect_size;
@@ -130,7 +130,7 @@ enum mqtt5_error m5_client_allowed(const struct m5_client *client, uint8_t qos, 
 
 /* Encodes the configuration as a CONNECT and reads it back. */
 enum mqtt5_error m5_client_make_connect(struct m5_client *client,
-                                        const struct mqtt5_client_config *config);
+                                        const struct mqtt5_client_options *config);
 
 /* Queues CONNECT, from the copy that make_connect() made. */
 bool m5_client_send_connect(struct m5_client *client);

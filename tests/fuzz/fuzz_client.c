@@ -169,9 +169,9 @@ static void step(struct run *run)
 
 static bool make(struct run *run)
 {
-    struct mqtt5_client_config config;
+    struct mqtt5_client_options config;
     const uint8_t what = take(run);
-    mqtt5_client_config_init(&config);
+    mqtt5_client_options_init(&config);
     config.version = (what & 1) != 0 ? MQTT5_VERSION_3_1_1 : MQTT5_VERSION_5;
     config.clean_start = (what & 2) != 0;
     config.session_known = (what & 4) != 0;

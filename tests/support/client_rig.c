@@ -20,7 +20,7 @@ void rig_init(struct client_rig *rig)
 {
     *rig = (struct client_rig){.now_ms = 1000};
     test_allocator_init(&rig->allocator);
-    mqtt5_client_config_init(&rig->config);
+    mqtt5_client_options_init(&rig->config);
     rig->config.client_id = "c";
     rig->config.topic_alias_maximum = 0;
 }

@@ -9,7 +9,7 @@
 
 struct client_rig {
     struct test_allocator allocator;
-    struct mqtt5_client_config config; /* change it between init and make */
+    struct mqtt5_client_options config; /* change it between init and make */
     struct m5_client *client;
     uint64_t now_ms;
 };

@@ -85,50 +85,50 @@ static void connect_of_3_1_1_has_no_properties(void **state)
 
 struct config_case {
     const char *what;
-    void (*spoil)(struct mqtt5_client_config *config);
+    void (*spoil)(struct mqtt5_client_options *config);
     enum mqtt5_error error;
 };
 
 static struct mqtt5_will bad_will;
 
-static void spoil_id(struct mqtt5_client_config *config)
+static void spoil_id(struct mqtt5_client_options *config)
 {
     config->client_id = "\xff";
 }
-static void spoil_receive_maximum(struct mqtt5_client_config *config)
+static void spoil_receive_maximum(struct mqtt5_client_options *config)
 {
     config->receive_maximum = 0;
 }
-static void spoil_packet_size(struct mqtt5_client_config *config)
+static void spoil_packet_size(struct mqtt5_client_options *config)
 {
     config->maximum_packet_size = 0;
 }
-static void spoil_version(struct mqtt5_client_config *config)
+static void spoil_version(struct mqtt5_client_options *config)
 {
     config->version = 6;
 }
-static void spoil_v3_id(struct mqtt5_client_config *config)
+static void spoil_v3_id(struct mqtt5_client_options *config)
 {
     config->version = MQTT5_VERSION_3_1_1;
     config->client_id = "";
     config->clean_start = false;
 }
-static void spoil_v3_properties(struct mqtt5_client_config *config)
+static void spoil_v3_properties(struct mqtt5_client_options *config)
 {
     config->version = MQTT5_VERSION_3_1_1;
     MQTT5_SET(&config->properties, REQUEST_PROBLEM_INFORMATION);
 }
-static void spoil_will_topic(struct mqtt5_client_config *config)
+static void spoil_will_topic(struct mqtt5_client_options *config)
 {
     bad_will = (struct mqtt5_will){.topic = m5_bytes_of("a/#")};
     config->will = &bad_will;
 }
-static void spoil_will_qos(struct mqtt5_client_config *config)
+static void spoil_will_qos(struct mqtt5_client_options *config)
 {
     bad_will = (struct mqtt5_will){.topic = m5_bytes_of("a"), .qos = 3};
     config->will = &bad_will;
 }
-static void spoil_authentication(struct mqtt5_client_config *config)
+static void spoil_authentication(struct mqtt5_client_options *config)
 {
     MQTT5_SET(&config->properties, AUTHENTICATION_METHOD);
     config->properties.authentication_method = m5_bytes_of("SCRAM-SHA-1");

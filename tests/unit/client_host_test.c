@@ -2,7 +2,6 @@
  * forms, own thread and none, callbacks that do what they may and may not.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
-#include "host/client/url.h"
 #include "support/hex.h"
 #include "support/test_allocator.h"
 #include "support/unit.h"
@@ -19,58 +18,6 @@
 #include <unistd.h>
 
 #define WAIT_MS 20000 /* only a bound: every wait ends by an event */
-
-/* ---- URLs ---- */
-
-static void urls_are_read(void **state)
-{
-    static const struct {
-        const char *url, *host;
-        uint16_t port;
-    } cases[] = {{"mqtt://example.org", "example.org", 1883},
-                 {"tcp://a:1", "a", 1},
-                 {"MQTT://a:65535/", "a", 65535},
-                 {"localhost", "localhost", 1883},
-                 {"127.0.0.1:1884", "127.0.0.1", 1884},
-                 {"mqtt://[::1]:7", "::1", 7},
-                 {"[::1]", "::1", 1883}};
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct m5_endpoint endpoint;
-        char why[200] = "";
-        const enum mqtt5_error error = m5_url_parse(cases[i].url, &endpoint, why, sizeof why);
-        if (error != MQTT5_OK || strcmp(endpoint.host, cases[i].host) != 0 ||
-            endpoint.port != cases[i].port)
-            fail_msg("%s: %s", cases[i].url, why);
-    }
-}
-
-static void urls_that_make_no_sense_are_refused(void **state)
-{
-    static const struct {
-        const char *url;
-        enum mqtt5_error error;
-        const char *word; /* of the explanation */
-    } cases[] = {{"mqtts://a", MQTT5_ERR_UNSUPPORTED, "TLS"},
-                 {"ws://a", MQTT5_ERR_UNSUPPORTED, "WebSocket"},
-                 {"quic://a", MQTT5_ERR_UNSUPPORTED, "QUIC"},
-                 {"http://a", MQTT5_ERR_INVALID_ARGUMENT, "scheme"},
-                 {"mqtt://", MQTT5_ERR_INVALID_ARGUMENT, "host"},
-                 {"", MQTT5_ERR_INVALID_ARGUMENT, "host"},
-                 {"mqtt://:1883", MQTT5_ERR_INVALID_ARGUMENT, "host"},
-                 {"mqtt://a:0", MQTT5_ERR_INVALID_ARGUMENT, "port"},
-                 {"mqtt://a:65536", MQTT5_ERR_INVALID_ARGUMENT, "port"},
-                 {"mqtt://u:p@a", MQTT5_ERR_INVALID_ARGUMENT, "user name"},
-                 {"mqtt://a/topic", MQTT5_ERR_INVALID_ARGUMENT, "path"}};
-    (void)state;
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct m5_endpoint endpoint;
-        char why[200] = "";
-        const enum mqtt5_error error = m5_url_parse(cases[i].url, &endpoint, why, sizeof why);
-        if (error != cases[i].error || strstr(why, cases[i].word) == NULL)
-            fail_msg("%s: %s: %s", cases[i].url, mqtt5_error_name(error), why);
-    }
-}
 
 /* ---- a broker to talk to ---- */
 
@@ -184,9 +131,9 @@ static void wait_for(struct seen *seen, const uint32_t *count, uint32_t wanted)
 
 static struct mqtt5_client *make(struct seen *seen, bool own_thread)
 {
-    struct mqtt5_client_config config;
+    struct mqtt5_client_options config;
     struct mqtt5_client *client;
-    mqtt5_client_config_init(&config);
+    mqtt5_client_options_init(&config);
     config.own_thread = own_thread;
     config.on_message = see_message;
     config.on_change = see_change;
@@ -417,7 +364,7 @@ static void connecting_to_nobody_is_told_in_words(void **state)
         assert_int_equal(mqtt5_client_connect(client, nobody, WAIT_MS), MQTT5_ERR_IO);
         mqtt5_client_why(client, why, sizeof why);
         assert_non_null(strstr(why, "Connection refused"));
-        assert_int_equal(mqtt5_client_connect(client, "mqtts://a", WAIT_MS), MQTT5_ERR_UNSUPPORTED);
+        assert_int_equal(mqtt5_client_connect(client, "mqtts://a", WAIT_MS), MQTT5_ERR_NOT_BUILT);
         mqtt5_client_why(client, why, sizeof why);
         assert_string_equal(why, "mqtts:// comes with TLS, which this build does not have");
         assert_int_equal(mqtt5_client_connect(client, url, WAIT_MS), MQTT5_OK); /* and now it can */
@@ -488,11 +435,11 @@ static void ends_are_told_in_words(void **state)
     script.listener = deaf_server(where, sizeof where);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pthread_t server;
-        struct mqtt5_client_config config;
+        struct mqtt5_client_options config;
         struct mqtt5_client *client;
         struct mqtt5_client_info info;
         script.hex = cases[i].hex;
-        mqtt5_client_config_init(&config);
+        mqtt5_client_options_init(&config);
         config.version = cases[i].version;
         config.own_thread = false;
         config.client_id = "x";
@@ -552,10 +499,10 @@ static void blocking_publish_ends_with_its_connection(void **state)
     int listener = deaf_server(where, sizeof where);
     for (int own_thread = 0; own_thread < 2; own_thread++) {
         pthread_t server;
-        struct mqtt5_client_config config;
+        struct mqtt5_client_options config;
         struct mqtt5_client *client;
         struct mqtt5_client_info info;
-        mqtt5_client_config_init(&config);
+        mqtt5_client_options_init(&config);
         config.own_thread = own_thread != 0;
         config.client_id = "keeper";
         config.session_expiry_s = 60;
@@ -591,10 +538,10 @@ static void wake_ends_a_wait(void **state)
 static void live(const struct mqtt5_allocator *allocator)
 {
     struct seen seen;
-    struct mqtt5_client_config config;
+    struct mqtt5_client_options config;
     struct mqtt5_client *client;
     seen_init(&seen);
-    mqtt5_client_config_init(&config);
+    mqtt5_client_options_init(&config);
     config.allocator = allocator;
     config.own_thread = false;
     if (mqtt5_client_new(&config, &client) != MQTT5_OK) {
@@ -688,8 +635,6 @@ static void one_mebibyte_comes_back_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(urls_are_read),
-        cmocka_unit_test(urls_that_make_no_sense_are_refused),
         cmocka_unit_test(blocking_forms_work_with_a_thread),
         cmocka_unit_test(blocking_forms_work_without_a_thread),
         cmocka_unit_test(async_forms_call_back),

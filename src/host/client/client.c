@@ -58,7 +58,7 @@ static void destroy(struct mqtt5_client *client)
     m5_free(client->allocator, client, sizeof *client);
 }
 
-enum mqtt5_error mqtt5_client_new(const struct mqtt5_client_config *config,
+enum mqtt5_error mqtt5_client_new(const struct mqtt5_client_options *config,
                                   struct mqtt5_client **out)
 {
     *out = NULL;
@@ -264,8 +264,10 @@ void mqtt5_client_wake(struct mqtt5_client *client)
 static enum mqtt5_error begin_connect(struct mqtt5_client *client, const char *url,
                                       struct m5_client_op *op)
 {
-    struct m5_endpoint endpoint;
-    enum mqtt5_error error = m5_url_parse(url, &endpoint, client->why, sizeof client->why);
+    struct m5_url where;
+    enum mqtt5_error error = m5_url_parse(url, &where, client->why, sizeof client->why);
+    if (error == MQTT5_OK && client->config.dial == NULL)
+        error = m5_url_built(&where, client->why, sizeof client->why);
     if (error == MQTT5_OK)
         error = start_thread(client);
     if (error == MQTT5_OK)
@@ -274,7 +276,8 @@ static enum mqtt5_error begin_connect(struct mqtt5_client *client, const char *u
     if (error != MQTT5_OK)
         return error;
     client->why[0] = 0;
-    client->link.endpoint = endpoint;
+    client->link.endpoint = where.endpoint;
+    m5_url_format(&where, client->url, sizeof client->url);
     client->link.state = M5_LINK_RESOLVE;
     client->connecting = op;
     m5_client_host_nudge(client);

@@ -45,7 +45,7 @@ struct m5_client_handler {
 
 struct mqtt5_client {
     const struct mqtt5_allocator *allocator;
-    struct mqtt5_client_config config; /* only the host's part and the numbers are used */
+    struct mqtt5_client_options config; /* only the host's part and the numbers are used */
     struct m5_client *engine;
 
     pthread_mutex_t lock;
@@ -63,6 +63,7 @@ struct mqtt5_client {
     struct m5_client_op *connecting; /* the operation that mqtt5_client_connect() waits for */
     struct m5_list handlers;
     uint64_t handler_count_ever;
+    char url[512]; /* what is connected to, without user name and password */
     char why[512];
 };
 

@@ -48,9 +48,8 @@ static void fail_link(struct mqtt5_client *client, const char *why)
 
 static void fail_socket(struct mqtt5_client *client, int error)
 {
-    char text[M5_ADDRESS_TEXT_SIZE], why[sizeof client->why];
-    m5_address_format(&client->link.addresses[client->link.next - 1], text);
-    snprintf(why, sizeof why, "%s: %s", text, strerror(error));
+    char why[sizeof client->why];
+    snprintf(why, sizeof why, "%.300s: %s", client->url, strerror(error));
     fail_link(client, why);
 }
 
@@ -74,6 +73,27 @@ static void resolve(struct mqtt5_client *client)
         fail_link(client, failure.text);
 }
 
+/* Lets the user's hook connect, with the lock open: it may wait. */
+static void dial(struct mqtt5_client *client)
+{
+    char url[sizeof client->url], why[sizeof client->why] = "the dial hook has failed";
+    memcpy(url, client->url, sizeof url);
+    client->calling_back = true;
+    pthread_mutex_unlock(&client->lock);
+    const int fd = client->config.dial(client->config.dial_ctx, url, why, sizeof why);
+    pthread_mutex_lock(&client->lock);
+    client->calling_back = false;
+    if (client->link.state != M5_LINK_RESOLVE) { /* given up meanwhile */
+        if (fd >= 0)
+            close(fd);
+        return;
+    }
+    client->link.fd = fd;
+    client->link.state = M5_LINK_UP;
+    if (fd < 0)
+        fail_link(client, why);
+}
+
 /* How the socket stands, without waiting. */
 static short look(const struct mqtt5_client *client, short wanted)
 {
@@ -84,7 +104,9 @@ static short look(const struct mqtt5_client *client, short wanted)
 static void advance_link(struct mqtt5_client *client)
 {
     struct m5_link_failure failure = {""};
-    if (client->link.state == M5_LINK_RESOLVE)
+    if (client->link.state == M5_LINK_RESOLVE && client->config.dial != NULL)
+        dial(client);
+    else if (client->link.state == M5_LINK_RESOLVE)
         resolve(client);
     if (client->link.state == M5_LINK_CONNECTING &&
         !m5_link_continue(&client->link, look(client, POLLOUT) != 0, m5_client_host_clock_ms(),

@@ -5,19 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
-#define PORT_PLAIN      1883
 #define AUTHORITY_BYTES 512 /* of "host:port"; more cannot be a name of DNS */
 
 struct scheme {
     const char *name;
+    enum m5_transport transport;
+    uint16_t port;
     const char *lacks; /* what this build would need; NULL: it has it */
 };
 
+/* The first of each transport is how m5_url_format() writes it. */
 static const struct scheme schemes[] = {
-    {"mqtt", NULL},   {"tcp", NULL},       {"mqtts", "TLS"},
-    {"ssl", "TLS"},   {"ws", "WebSocket"}, {"wss", "TLS and WebSocket"},
-    {"quic", "QUIC"}, {"quics", "QUIC"},
+    {"mqtt", M5_TRANSPORT_TCP, 1883, NULL},
+    {"tcp", M5_TRANSPORT_TCP, 1883, NULL},
+    {"unix", M5_TRANSPORT_UNIX, 0, NULL},
+    {"mqtts", M5_TRANSPORT_TLS, 8883, "TLS"},
+    {"ssl", M5_TRANSPORT_TLS, 8883, "TLS"},
+    {"ws", M5_TRANSPORT_WS, 80, "WebSocket"},
+    {"wss", M5_TRANSPORT_WSS, 443, "TLS and WebSocket"},
+    {"quic", M5_TRANSPORT_QUIC, 14567, "QUIC"},
+    {"quics", M5_TRANSPORT_QUIC, 14567, "QUIC"},
 };
 
 static const struct scheme *find_scheme(const char *name, size_t size)
@@ -29,53 +38,160 @@ static const struct scheme *find_scheme(const char *name, size_t size)
     return NULL;
 }
 
-/* Takes "scheme://" off @p *url. */
-static enum mqtt5_error take_scheme(const char **url, char *why, size_t why_size)
+static const struct scheme *scheme_of(enum m5_transport transport)
 {
-    const char *end = strstr(*url, "://");
-    if (end == NULL)
-        return MQTT5_OK;
-    const int size = (int)(end - *url);
-    const struct scheme *scheme = find_scheme(*url, (size_t)size);
-    if (scheme == NULL) {
-        snprintf(why, why_size, "%.*s:// is no scheme of MQTT (mqtt://host:port is)", size, *url);
-        return MQTT5_ERR_INVALID_ARGUMENT;
-    }
-    if (scheme->lacks != NULL) {
-        snprintf(why, why_size, "%s:// comes with %s, which this build does not have", scheme->name,
-                 scheme->lacks);
-        return MQTT5_ERR_UNSUPPORTED;
-    }
-    *url = end + 3;
-    return MQTT5_OK;
+    const struct scheme *scheme = schemes;
+    while (scheme->transport != transport)
+        scheme++;
+    return scheme;
 }
 
-enum mqtt5_error m5_url_parse(const char *url, struct m5_endpoint *out, char *why, size_t why_size)
+/* ---- percent encoding ---- */
+
+static int hex_digit(char c)
 {
-    char authority[AUTHORITY_BYTES];
-    const char *rest = url;
-    const enum mqtt5_error error = take_scheme(&rest, why, why_size);
-    if (error != MQTT5_OK)
-        return error;
-    const size_t size = strcspn(rest, "/?#");
-    const char *wrong = NULL;
-    if (strcmp(rest + size, "") != 0 && strcmp(rest + size, "/") != 0)
-        wrong = "plain MQTT has no path behind host:port";
-    else if (memchr(rest, '@', size) != NULL)
-        wrong = "user name and password do not go into the URL";
-    else if (size == 0 || size >= sizeof authority)
-        wrong = "a host name is missing or too long";
-    if (wrong == NULL) {
-        memcpy(authority, rest, size);
-        authority[size] = 0;
-        wrong = m5_endpoint_parse(authority, PORT_PLAIN, out);
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    const char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+/* Decodes @p size bytes of @p text; false when they are too many, or no encoding. */
+static bool decode(const char *text, size_t size, char *out, size_t out_size)
+{
+    size_t length = 0;
+    for (size_t i = 0; i < size; i++) {
+        char c = text[i];
+        if (c == '%') {
+            const int high = i + 2 < size ? hex_digit(text[i + 1]) : -1;
+            const int low = high >= 0 ? hex_digit(text[i + 2]) : -1;
+            if (low < 0 || (high == 0 && low == 0))
+                return false;
+            c = (char)(high << 4 | low);
+            i += 2;
+        }
+        if (length + 1 >= out_size)
+            return false;
+        out[length++] = c;
     }
-    if (wrong == NULL && out->host[0] == 0)
-        wrong = "a host name is missing";
-    if (wrong == NULL && out->port == 0)
-        wrong = "port 0 cannot be connected to";
+    out[length] = 0;
+    return true;
+}
+
+/* ---- parts ---- */
+
+/* Takes "user:password@" off @p authority. */
+static const char *take_user(const char **authority, size_t *size, struct m5_url *out)
+{
+    const char *end = memrchr(*authority, '@', *size);
+    if (end == NULL)
+        return NULL;
+    const size_t whole = (size_t)(end - *authority);
+    const char *colon = memchr(*authority, ':', whole);
+    const size_t name = colon != NULL ? (size_t)(colon - *authority) : whole;
+    out->has_username = true;
+    out->has_password = colon != NULL;
+    if (!decode(*authority, name, out->username, sizeof out->username))
+        return "the user name is too long or not percent-encoded";
+    if (colon != NULL && !decode(colon + 1, whole - name - 1, out->password, sizeof out->password))
+        return "the password is too long or not percent-encoded";
+    *authority = end + 1;
+    *size -= whole + 1;
+    return NULL;
+}
+
+static const char *take_endpoint(const char *authority, size_t size, uint16_t port,
+                                 struct m5_url *out)
+{
+    char text[AUTHORITY_BYTES];
+    if (size == 0 || size >= sizeof text)
+        return "a host name is missing or too long";
+    memcpy(text, authority, size);
+    text[size] = 0;
+    const char *wrong = m5_endpoint_parse(text, port, &out->endpoint);
+    if (wrong != NULL)
+        return wrong;
+    if (out->endpoint.host[0] == 0)
+        return "a host name is missing";
+    return out->endpoint.port == 0 ? "port 0 cannot be connected to" : NULL;
+}
+
+static const char *take_path(const char *path, struct m5_url *out)
+{
+    const bool web = out->transport == M5_TRANSPORT_WS || out->transport == M5_TRANSPORT_WSS;
+    if (!web)
+        return path[0] != 0 && strcmp(path, "/") != 0 ? "plain MQTT has no path behind host:port"
+                                                      : NULL;
+    if (strlen(path) >= sizeof out->path)
+        return "the path is too long";
+    memcpy(out->path, path[0] == '/' && path[1] != 0 ? path : "/mqtt",
+           path[0] == '/' && path[1] != 0 ? strlen(path) + 1 : sizeof "/mqtt");
+    return NULL;
+}
+
+static const char *take_socket(const char *path, struct m5_url *out)
+{
+    const size_t size_max = sizeof((struct sockaddr_un *)0)->sun_path;
+    if (path[0] != '/')
+        return "a unix socket is written unix:///path/of/the/socket";
+    if (strlen(path) >= size_max)
+        return "the path of a unix socket has at most 107 bytes";
+    return decode(path, strlen(path), out->path, size_max) ? NULL : "the path is no URL's";
+}
+
+static const char *parse(const char *rest, const struct scheme *scheme, struct m5_url *out)
+{
+    *out = (struct m5_url){.transport = scheme->transport};
+    if (scheme->transport == M5_TRANSPORT_UNIX)
+        return take_socket(rest, out);
+    size_t size = strcspn(rest, "/?#");
+    const char *path = rest + size;
+    const char *wrong = take_user(&rest, &size, out);
+    if (wrong == NULL)
+        wrong = take_endpoint(rest, size, scheme->port, out);
+    return wrong != NULL ? wrong : take_path(path, out);
+}
+
+enum mqtt5_error m5_url_parse(const char *url, struct m5_url *out, char *why, size_t why_size)
+{
+    const char *colon = strstr(url, "://");
+    const struct scheme *scheme = schemes;
+    const char *rest = url;
+    if (colon != NULL) {
+        const int size = (int)(colon - url);
+        scheme = find_scheme(url, (size_t)size);
+        if (scheme == NULL) {
+            snprintf(why, why_size, "%.*s:// is no scheme of MQTT (mqtt://host:port is)",
+                     size < 64 ? size : 64, url);
+            return MQTT5_ERR_INVALID_ARGUMENT;
+        }
+        rest = colon + 3;
+    }
+    const char *wrong = parse(rest, scheme, out);
     if (wrong == NULL)
         return MQTT5_OK;
-    snprintf(why, why_size, "%s: %s", url, wrong);
+    const char *at = strrchr(rest, '@'); /* a password is not shown */
+    snprintf(why, why_size, "%s%s: %s", at != NULL ? "..." : "", at != NULL ? at : url, wrong);
     return MQTT5_ERR_INVALID_ARGUMENT;
+}
+
+enum mqtt5_error m5_url_built(const struct m5_url *url, char *why, size_t why_size)
+{
+    const struct scheme *scheme = scheme_of(url->transport);
+    if (scheme->lacks == NULL)
+        return MQTT5_OK;
+    snprintf(why, why_size, "%s:// comes with %s, which this build does not have", scheme->name,
+             scheme->lacks);
+    return MQTT5_ERR_NOT_BUILT;
+}
+
+void m5_url_format(const struct m5_url *url, char *out, size_t size)
+{
+    const char *name = scheme_of(url->transport)->name;
+    const bool v6 = strchr(url->endpoint.host, ':') != NULL;
+    if (url->transport == M5_TRANSPORT_UNIX)
+        snprintf(out, size, "%s://%s", name, url->path);
+    else
+        snprintf(out, size, "%s://%s%s%s:%u%s", name, v6 ? "[" : "", url->endpoint.host,
+                 v6 ? "]" : "", url->endpoint.port, url->path);
 }

@@ -7,9 +7,39 @@
 
 #include <mqtt5/error.h>
 
-/* Reads "mqtt://host:port", "tcp://host:port" or a bare "host:port"; the port may be left out.
- * MQTT5_ERR_UNSUPPORTED for a transport this build lacks, MQTT5_ERR_INVALID_ARGUMENT for the rest,
- * with a sentence part in @p why of @p why_size bytes. */
-enum mqtt5_error m5_url_parse(const char *url, struct m5_endpoint *out, char *why, size_t why_size);
+#define M5_URL_PATH_SIZE 256 /* bytes with the zero: of a socket (108 at most) or of WebSocket */
+#define M5_URL_USER_SIZE 256 /* bytes with the zero: user names and passwords in URLs are short */
+
+enum m5_transport {
+    M5_TRANSPORT_TCP,
+    M5_TRANSPORT_UNIX,
+    M5_TRANSPORT_TLS,
+    M5_TRANSPORT_WS,
+    M5_TRANSPORT_WSS,
+    M5_TRANSPORT_QUIC
+};
+
+struct m5_url {
+    enum m5_transport transport;
+    struct m5_endpoint endpoint; /* host "" for a unix socket */
+    char path[M5_URL_PATH_SIZE]; /* unix: of the socket; ws, wss: "/mqtt" when left out; else "" */
+    bool has_username, has_password;
+    char username[M5_URL_USER_SIZE], password[M5_URL_USER_SIZE]; /* percent-decoded */
+};
+
+/* Reads "scheme://user:password@host:port/path", all but the host optional:
+ *
+ *     mqtt, tcp   1883      mqtts, ssl   8883      ws   80      wss   443      quic   14567
+ *     unix:///path of a socket
+ *
+ * MQTT5_ERR_INVALID_ARGUMENT for what is no such URL, with a sentence part in @p why of @p why_size
+ * bytes, which never repeats a password. */
+enum mqtt5_error m5_url_parse(const char *url, struct m5_url *out, char *why, size_t why_size);
+
+/* MQTT5_ERR_NOT_BUILT, and why, for a transport that this build lacks. */
+enum mqtt5_error m5_url_built(const struct m5_url *url, char *why, size_t why_size);
+
+/* Writes @p url without user name and password; zero-terminated, cut to @p size bytes. */
+void m5_url_format(const struct m5_url *url, char *out, size_t size);
 
 #endif
