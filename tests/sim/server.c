@@ -48,6 +48,11 @@ void sim_counter_feed(struct sim_counter *counter, struct mqtt5_bytes bytes)
 
 /* ---- links ---- */
 
+static void peer_name(const struct sim_link *link, char *out, size_t size)
+{
+    snprintf(out, size, "sim:%u", (unsigned)link->number);
+}
+
 struct sim_link *sim_link_open(struct sim_world *world, struct sim_client *client)
 {
     struct sim_link *link = calloc(1, sizeof *link);
@@ -196,6 +201,47 @@ static void feed(struct sim_world *world, struct sim_link *link, struct mqtt5_by
     }
 }
 
+/* ---- what the engine tells ---- */
+
+static struct sim_link *link_of_peer(const struct sim_world *world, const struct m5_event *event)
+{
+    for (uint32_t i = 0; i < world->links.count; i++) {
+        char peer[32];
+        peer_name(world->links.items[i], peer, sizeof peer);
+        if (m5_bytes_equal(m5_bytes_of(peer), m5_bytes(event->peer, event->peer_size)))
+            return world->links.items[i];
+    }
+    return NULL;
+}
+
+/* A CONNECT counts from when the engine has accepted it, which it tells by an event at once; the
+ * CONNACK may be held back. */
+static void on_event(struct sim_world *world, uint32_t index, const struct m5_event *event)
+{
+    sim_log(world, "event %llu of shard %llu: reason %llu, error %llu", event->type, index,
+            event->reason_code, event->error);
+    if (event->type > M5_EVENT_LIMIT)
+        sim_fail(world, "an event has the unknown type %d", (int)event->type);
+    if (event->type != M5_EVENT_CLIENT_CONNECTED)
+        return;
+    struct sim_link *link = link_of_peer(world, event);
+    if (link == NULL || link->accepted) {
+        sim_fail(world, "an event says that somebody connected who did not");
+        return;
+    }
+    link->keep_alive_s = event->keep_alive_s;
+    link->last_fed_ms = link->last_packet_ms = world->now_ms;
+    link->connected_turn = world->turn;
+    sim_session_connected(world, link, event->session_present);
+}
+
+static void take_events(struct sim_world *world, uint32_t index)
+{
+    struct m5_event event;
+    while (m5_shard_next_event(m5_engine_shard(world->engine, index), &event))
+        on_event(world, index, &event);
+}
+
 static void read_link(struct sim_world *world, struct sim_link *link)
 {
     if (!m5_conn_reading(link->conn))
@@ -219,6 +265,7 @@ static void read_link(struct sim_world *world, struct sim_link *link)
         pass_what_was_read(world, link, packets_read(world) - packets);
     else
         pass_marks(world, link, unread_marks(link));
+    take_events(world, link->shard);
 }
 
 static bool holds_back(const struct sim_link *link, uint32_t shard)
@@ -272,7 +319,7 @@ static void after_begin(struct sim_world *world, uint32_t index, uint64_t count)
 static void accept_link(struct sim_world *world, struct sim_link *link, struct m5_shard *shard)
 {
     char peer[32];
-    snprintf(peer, sizeof peer, "sim:%u", (unsigned)link->number);
+    peer_name(link, peer, sizeof peer);
     link->opened = true;
     link->conn = m5_conn_open(shard, link, m5_bytes_of(peer));
     if (link->conn == NULL)
@@ -289,6 +336,7 @@ static void take_over_link(struct sim_world *world, struct sim_link *link, struc
     accept_link(world, link, shard);
     if (link->conn != NULL)
         m5_conn_refeed(link->conn, m5_bytes(link->carried.items, link->carried.count));
+    take_events(world, link->shard);
 }
 
 static void lose_link(struct sim_world *world, struct sim_link *link)
@@ -332,18 +380,20 @@ static void read_connack(struct sim_world *world, struct sim_link *link,
         return;
     }
     const struct mqtt5_connack *connack = &packet.as.connack;
-    link->keep_alive_s = link->terms.keep_alive_s;
-    if (MQTT5_HAS(&connack->properties, SERVER_KEEP_ALIVE))
-        link->keep_alive_s = (uint16_t)connack->properties.server_keep_alive_s;
-    link->last_fed_ms = link->last_packet_ms = world->now_ms;
     bool present = connack->session_present;
     if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
         present = !present;
-    sim_session_connack(world, link, connack->reason_code, present);
+    sim_log(world, "link %llu of c%llu: CONNACK %llu, session present %llu", link->number,
+            link->client->number, connack->reason_code, present);
+    if (connack->reason_code != 0)
+        sim_fail(world, "CONNECT of %s was refused with 0x%02x", link->client->id,
+                 connack->reason_code);
+    else if (!link->accepted || present != link->present)
+        sim_fail(world, "CONNACK of %s says session present %d, its event said %d",
+                 link->client->id, present, link->present);
 }
 
-/* The CONNACK is looked at as soon as the engine has written it, sent or not, and before what it
- * does to other connections shows. */
+/* The CONNACK is looked at as soon as the engine has written it, sent or not. */
 static void look_for_connack(struct sim_world *world, struct sim_link *link)
 {
     struct mqtt5_bytes views[VIEWS];
@@ -502,13 +552,7 @@ static void output_of(struct sim_world *world, uint32_t index)
 
 static void after_turn(struct sim_world *world, uint32_t index, struct m5_shard *shard)
 {
-    struct m5_event event;
-    while (m5_shard_next_event(shard, &event)) {
-        sim_log(world, "event %llu of shard %llu: reason %llu, error %llu", event.type, index,
-                event.reason_code, event.error);
-        if (event.type > M5_EVENT_LIMIT)
-            sim_fail(world, "an event has the unknown type %d", (int)event.type);
-    }
+    take_events(world, index);
     for (uint32_t i = 0; i < world->links.count; i++)
         if (world->links.items[i]->shard == index)
             sim_session_keep_alive(world, world->links.items[i]);

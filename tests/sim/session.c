@@ -124,7 +124,7 @@ void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum s
         end_session(world, session);
 }
 
-/* ---- CONNACK, seen at the turn in which the engine writes it ---- */
+/* ---- CONNECT, as soon as the engine has accepted it ---- */
 
 /* What "session present" must be: 0, 1, or 2 when it is too close to call. */
 static unsigned expected_presence(const struct sim_world *world, const struct sim_link *link,
@@ -168,18 +168,14 @@ static void attach(struct sim_world *world, struct sim_link *link, bool resumed)
     link->epoch->connections++;
 }
 
-void sim_session_connack(struct sim_world *world, struct sim_link *link, uint8_t reason,
-                         bool present)
+void sim_session_connected(struct sim_world *world, struct sim_link *link, bool present)
 {
     struct sim_client *client = link->client;
     struct sim_session *session = &client->session;
-    sim_log(world, "link %llu of c%llu: CONNACK %llu, session present %llu", link->number,
-            client->number, reason, present);
-    if (reason != 0) {
-        sim_fail(world, "CONNECT of %s was refused with 0x%02x", client->id, reason);
-        return;
-    }
+    sim_log(world, "link %llu of c%llu is accepted, session present %llu", link->number,
+            client->number, present);
     link->accepted = true;
+    link->present = present;
     link->expiry_s = link->terms.expiry_s;
     if (link->terms.has_will)
         sim_message_at(world, link->terms.will)->will = SIM_WILL_ARMED;

@@ -328,7 +328,9 @@ struct sim_link {
     uint64_t sent_up, fed; /* bytes */
     uint64_t last_fed_ms, last_packet_ms;
     bool connect_fed;
-    bool connack_seen, accepted;
+    bool accepted, present; /* the engine has, and says that there was a session */
+    uint64_t connected_turn;
+    bool connack_seen;     /* in what the engine has to write */
     uint16_t keep_alive_s; /* in force */
     uint32_t expiry_s;     /* in force */
     bool keep_will;        /* its DISCONNECT wants the will */
@@ -540,8 +542,7 @@ bool sim_judge_wanted(struct sim_world *world, uint32_t message);
 
 /* ---- session.c ---- */
 
-void sim_session_connack(struct sim_world *world, struct sim_link *link, uint8_t reason,
-                         bool session_present);
+void sim_session_connected(struct sim_world *world, struct sim_link *link, bool session_present);
 void sim_session_adopt(struct sim_world *world, struct sim_link *link);
 void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum sim_end end);
 void sim_session_will_seen(struct sim_world *world, uint32_t message);

@@ -95,7 +95,7 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     struct m5_engine_env env = {.allocator = &world->heap.table,
                                 .shard_count = world->profile.shards,
                                 .now_ms = world->now_ms,
-                                .events = sim_chance(world, 50)};
+                                .events = true};
     for (uint32_t i = 0; i < 4; i++)
         env.seed[i] = m5_rng_next(&world->rng);
     world->engine = m5_engine_new(&world->config, &env);
