@@ -49,6 +49,22 @@ endif()
 target_include_directories(m5_host SYSTEM PRIVATE ${LMDB_INCLUDE_DIRS})
 target_link_libraries(m5_host PUBLIC lmdb)
 
+# Passwords, SCRAM and tokens: argon2id, hashes and signatures, JSON.
+set(m5_auth_libraries argon2 gnutls jansson)
+set(m5_auth_packages libargon2-dev libgnutls28-dev libjansson-dev)
+set(m5_auth_headers argon2.h gnutls/gnutls.h jansson.h)
+foreach(library package header IN ZIP_LISTS m5_auth_libraries m5_auth_packages m5_auth_headers)
+    find_library(m5_${library}_LIBRARY ${library})
+    find_path(m5_${library}_INCLUDE_DIR ${header})
+    if(NOT m5_${library}_LIBRARY OR NOT m5_${library}_INCLUDE_DIR)
+        message(FATAL_ERROR "authentication needs ${library} (Debian: ${package})")
+    endif()
+    cmake_path(GET m5_${library}_LIBRARY PARENT_PATH folder)
+    link_directories(${folder})
+    target_include_directories(m5_host SYSTEM PRIVATE ${m5_${library}_INCLUDE_DIR})
+endforeach()
+target_link_libraries(m5_host PUBLIC ${m5_auth_libraries})
+
 # Sets <out> to the objects of the named layers.
 function(m5_layer_objects out)
     set(objects)

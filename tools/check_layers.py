@@ -27,7 +27,7 @@ LAYERS = {
     'tests/support': (ENGINE, ANY),
     'tests/sim': (ENGINE, ANY),
     'tests/golden': (['base', 'protocol', 'broker'], ANY),
-    'tests/fuzz': (ENGINE, ANY),
+    'tests/fuzz': ([*ENGINE, 'transport', 'host'], ANY),
     'tests/unit': ([*ENGINE, 'transport', 'host', 'cli'], ANY),
     'tests/tsan': ([*ENGINE, 'transport', 'host'], ANY),
 }
