@@ -110,6 +110,7 @@ void m5_conn_free(struct m5_conn *conn)
     m5_output_clear(&conn->output, &shard->chunks);
     drop_partial(conn);
     m5_suback_free(conn);
+    m5_hold_forget(shard, &conn->held);
     m5_alias_in_fini(&conn->alias_in, shard->allocator);
     m5_alias_out_free(conn->alias_out, shard->allocator);
     m5_list_remove(&conn->dirty);
@@ -139,8 +140,12 @@ enum m5_want m5_conn_want(const struct m5_conn *conn)
 {
     if (conn->state == M5_CONN_MOVING)
         return M5_WANT_MOVE;
+    if (conn->corked)
+        return M5_WANT_NOTHING;
     if (conn->output.size > 0)
         return M5_WANT_FLUSH;
+    if (conn->held != NULL)
+        return M5_WANT_NOTHING;
     return conn->state == M5_CONN_CLOSING ? M5_WANT_CLOSE : M5_WANT_NOTHING;
 }
 
@@ -180,6 +185,11 @@ static void begin_closing(struct m5_conn *conn)
     struct m5_shard *shard = conn->shard;
     conn->state = M5_CONN_CLOSING;
     conn->silent = true;
+    if (conn->corked) { /* what is not known to be true is not said */
+        m5_output_clear(&conn->output, &shard->chunks);
+        m5_hold_forget(shard, &conn->held);
+        conn->corked = false;
+    }
     if (conn->session != NULL)
         m5_list_push_back(&shard->leaving, &conn->leaving);
     m5_timer_start(&shard->wheel, &conn->alarm.timer, shard->now_ms + LINGER_MS);
@@ -194,6 +204,7 @@ void m5_conn_abort(struct m5_conn *conn)
     conn->close_reason = MQTT5_REASON_SERVER_BUSY;
     M5_COUNT(conn->shard, limit_memory, 1);
     m5_output_clear(&conn->output, &conn->shard->chunks);
+    m5_hold_forget(conn->shard, &conn->held);
     begin_closing(conn);
 }
 
@@ -208,6 +219,22 @@ uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size)
     }
     M5_COUNT(conn->shard, packets_sent, 1);
     m5_conn_touch(conn);
+    return at;
+}
+
+/* The same for an answer, which may have to wait. */
+static uint8_t *answer_room(struct m5_conn *conn, size_t size, uint64_t position)
+{
+    bool first = conn->held == NULL || conn->held->answers.size == 0;
+    if (position <= conn->shard->journal.stored && first)
+        return m5_conn_packet_room(conn, size);
+    if (conn->silent)
+        return NULL;
+    uint8_t *at = m5_hold_answer(conn, size, position);
+    if (at == NULL)
+        m5_conn_abort(conn);
+    else
+        M5_COUNT(conn->shard, packets_sent, 1);
     return at;
 }
 
@@ -232,7 +259,20 @@ static void leave_out_reasons(struct mqtt5_properties *properties)
                              (uint64_t)1 << MQTT5_PROPERTY_USER_PROPERTY);
 }
 
+/* PINGRESP and CONNACK wait for nothing. */
+static uint8_t *room_for(struct m5_conn *conn, const struct mqtt5_packet *packet, size_t size,
+                         uint64_t position)
+{
+    bool answer = packet->type != MQTT5_PINGRESP && packet->type != MQTT5_CONNACK;
+    return answer ? answer_room(conn, size, position) : m5_conn_packet_room(conn, size);
+}
+
 bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet)
+{
+    return m5_conn_send_answer(conn, packet, 0);
+}
+
+bool m5_conn_send_answer(struct m5_conn *conn, struct mqtt5_packet *packet, uint64_t position)
 {
     uint8_t version = conn->version == 0 ? (uint8_t)MQTT5_VERSION_3_1_1 : conn->version;
     bool plain = packet->type == MQTT5_PINGRESP;
@@ -253,7 +293,7 @@ bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet)
         M5_COUNT(conn->shard, limit_packet_size, 1);
         return false;
     }
-    uint8_t *at = m5_conn_packet_room(conn, size);
+    uint8_t *at = room_for(conn, packet, size, position);
     if (at == NULL)
         return false;
     mqtt5_packet_write(packet, version, at, size);
@@ -351,6 +391,7 @@ void m5_conn_alarm(struct m5_conn *conn)
     struct m5_shard *shard = conn->shard;
     if (conn->state == M5_CONN_CLOSING) {
         m5_output_clear(&conn->output, &shard->chunks);
+        m5_hold_forget(shard, &conn->held);
         m5_conn_touch(conn);
         return;
     }
@@ -377,18 +418,19 @@ void m5_conn_alarm(struct m5_conn *conn)
 
 /* ---- packets ---- */
 
-uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count)
+uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count, uint64_t position)
 {
-    uint8_t *at = m5_conn_packet_room(conn, 4 * (size_t)count);
+    uint8_t *at = answer_room(conn, 4 * (size_t)count, position);
     if (at != NULL)
         M5_COUNT(conn->shard, packets_sent, count - 1);
     return at;
 }
 
-void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason)
+void m5_conn_answer(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason,
+                    uint64_t position)
 {
     bool with_reason = reason != MQTT5_REASON_SUCCESS && conn->version == MQTT5_VERSION_5;
-    uint8_t *at = m5_conn_packet_room(conn, with_reason ? 5 : 4);
+    uint8_t *at = answer_room(conn, with_reason ? 5 : 4, position);
     if (at == NULL)
         return;
     at[0] = (uint8_t)(type << 4 | (type == MQTT5_PUBREL ? 2 : 0));
@@ -406,15 +448,17 @@ static void apply_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, ui
     case MQTT5_PUBACK: m5_delivery_puback(shard, session, packet_id); break;
     case MQTT5_PUBREC:
         if (!m5_delivery_pubrec(shard, session, packet_id, reason >= 0x80) && reason < 0x80)
-            m5_conn_send_ack(conn, MQTT5_PUBREL, packet_id,
-                             MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND);
+            m5_conn_answer(conn, MQTT5_PUBREL, packet_id, MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND,
+                           0);
         break;
     case MQTT5_PUBREL:
         m5_run_flush(shard); /* its PUBREC goes first */
         reason = m5_id_set_remove(&session->incoming, packet_id)
                      ? MQTT5_REASON_SUCCESS
                      : MQTT5_REASON_PACKET_IDENTIFIER_NOT_FOUND;
-        m5_conn_send_ack(conn, MQTT5_PUBCOMP, packet_id, reason); /* [MQTT-4.3.3-11] */
+        m5_persist_incoming_gone(shard, session, packet_id);
+        m5_conn_answer(conn, MQTT5_PUBCOMP, packet_id, reason,
+                       m5_persist_position(shard, session, true)); /* [MQTT-4.3.3-11] */
         break;
     default: m5_delivery_pubcomp(shard, session, packet_id);
     }
@@ -606,10 +650,16 @@ static void process_and_keep(struct m5_conn *conn, struct mqtt5_bytes input)
     m5_shard_settle(conn->shard);
 }
 
+/* Its answers wait for a store that has too much to do: it is not asked for more. */
+static bool waits_for_store(const struct m5_conn *conn)
+{
+    return conn->held != NULL && m5_journal_full(conn->shard);
+}
+
 bool m5_conn_reading(const struct m5_conn *conn)
 {
     return (conn->state == M5_CONN_NEW || conn->state == M5_CONN_OPEN) && !conn->paused &&
-           !is_deaf(conn) && !m5_list_linked(&conn->resumed);
+           !is_deaf(conn) && !waits_for_store(conn) && !m5_list_linked(&conn->resumed);
 }
 
 /* Room for more of a large packet in the connection's own buffer: it grows with what has really

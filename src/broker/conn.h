@@ -40,6 +40,7 @@ struct m5_conn {
     bool problem_information; /* reason strings and user properties are wanted */
     bool will_kept;           /* false after DISCONNECT with reason code 0 */
     bool by_client;           /* the client said goodbye */
+    bool corked;              /* nothing is sent before the store has the session */
     uint8_t close_reason;     /* for the log */
     uint16_t keep_alive_s;
     uint16_t target;                /* shard, of a move */
@@ -52,6 +53,7 @@ struct m5_conn {
     uint8_t *partial;
     uint32_t partial_size, partial_capacity;
     uint32_t packet_awaited;  /* whole size of that packet, 0 while unknown */
+    struct m5_held *held;     /* answers that wait for the store */
     struct m5_suback *suback; /* the answer to a SUBSCRIBE that waits for other shards */
     uint8_t peer_size;
     uint8_t peer[47];
@@ -69,11 +71,17 @@ uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size);
  * all the same is not sent, and counted [MQTT-3.1.2-24]. False: nothing was queued. */
 bool m5_conn_send(struct m5_conn *conn, struct mqtt5_packet *packet);
 
-/* Queues PUBACK, PUBREC, PUBREL or PUBCOMP; 3.x has no reason codes, there it is left out. */
-void m5_conn_send_ack(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason);
+/* As m5_conn_send(), for an answer that leaves when the journal's @p position is stored (0: at
+ * once), and behind the answers before it. */
+bool m5_conn_send_answer(struct m5_conn *conn, struct mqtt5_packet *packet, uint64_t position);
+
+/* Queues PUBACK, PUBREC, PUBREL or PUBCOMP as an answer for @p position; 3.x has no reason codes,
+ * there it is left out. */
+void m5_conn_answer(struct m5_conn *conn, uint8_t type, uint16_t packet_id, uint8_t reason,
+                    uint64_t position);
 
 /* Room for @p count acknowledgements of four bytes each; NULL: see m5_conn_packet_room(). */
-uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count);
+uint8_t *m5_conn_ack_room(struct m5_conn *conn, uint32_t count, uint64_t position);
 
 enum m5_write { M5_WRITE_OK, M5_WRITE_TOO_LARGE, M5_WRITE_FAILED };
 

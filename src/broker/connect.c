@@ -92,6 +92,10 @@ static bool limits_refuse(struct m5_shard *shard, const struct m5_conn *conn,
         M5_COUNT(shard, limit_memory, 1);
         m5_event_limit(shard, conn, "memory_max");
         *reason = MQTT5_REASON_SERVER_BUSY;
+    } else if (shard->journal.bytes / 2 >= shard->config->store_bytes_max) {
+        M5_COUNT(shard, limit_store, 1);
+        m5_event_limit(shard, conn, "store_bytes_max");
+        *reason = MQTT5_REASON_SERVER_BUSY;
     } else {
         return false;
     }
@@ -129,7 +133,7 @@ static bool access_refuses(struct m5_shard *shard, const struct mqtt5_connect *c
 
 static uint32_t shard_of(const struct m5_shard *shard, struct mqtt5_bytes client_id)
 {
-    return (uint32_t)((m5_shard_hash(shard, client_id) >> 32) % shard->engine->shard_count);
+    return m5_place_of(shard, client_id, shard->engine->shard_count);
 }
 
 #define ASSIGNED_ID_SIZE 36u /* "auto-" and 31 hexadecimal digits */
@@ -261,6 +265,7 @@ static bool keep_will(struct m5_shard *shard, struct m5_session *session,
                                  ? properties->message_expiry_interval_s
                                  : UINT32_MAX;
     session->will.expires = MQTT5_HAS(properties, MESSAGE_EXPIRY_INTERVAL);
+    m5_persist_will(shard, session);
     return session->will.message != NULL;
 }
 
@@ -341,6 +346,10 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
                                                              : UINT16_MAX; /* [MQTT-4.9.0-1] */
     session->window = window < shard->config->inflight_max ? window : shard->config->inflight_max;
     session->expiry_s = expiry_of(shard, connect);
+    bool store = shard->journal.on && session->expiry_s > 0;
+    if (!store)
+        m5_persist_session_gone(shard, session);
+    session->stored = store;
 }
 
 static void start_keep_alive(struct m5_conn *conn)
@@ -378,6 +387,16 @@ static void attach(struct m5_conn *conn, struct m5_session *session)
     start_keep_alive(conn);
 }
 
+/* "Session present" is said when the session as it is now is durable; false: no memory. */
+static bool promise(struct m5_conn *conn, struct m5_session *session)
+{
+    uint64_t position = m5_persist_position(conn->shard, session, false);
+    if (position <= conn->shard->journal.stored || m5_hold_conn(conn, position))
+        return true;
+    m5_conn_abort(conn);
+    return false;
+}
+
 static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
                    const struct m5_principal *who)
 {
@@ -401,6 +420,9 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
         return;
     }
     attach(conn, session);
+    m5_persist_session(shard, session);
+    if (present && !promise(conn, session))
+        return;
     struct mqtt5_packet packet = {.type = MQTT5_CONNACK, .as.connack.session_present = present};
     if (conn->version == MQTT5_VERSION_5)
         announce(shard, connect, session, &packet.as.connack.properties);

@@ -63,8 +63,10 @@ static void forget_message(struct m5_shard *shard, struct m5_delivery *delivery)
 }
 
 /* The delivery is over, however it ended. */
-static void complete(struct m5_shard *shard, struct m5_delivery *delivery)
+static void complete(struct m5_shard *shard, struct m5_session *session, uint64_t sequence)
 {
+    struct m5_delivery *delivery = m5_delivery_at(session, sequence);
+    m5_persist_delivery_gone(shard, session, delivery, sequence);
     forget_message(shard, delivery);
     if (delivery->ticket != 0)
         m5_share_done(shard, delivery->ticket);
@@ -114,19 +116,16 @@ void m5_delivery_trim(struct m5_shard *shard, struct m5_session *session)
 }
 
 /* A delivery that never had a packet identifier needs none when no later one has been given out:
- * then ids stay without a gap. */
+ * then ids stay without a gap. Not for a session that is stored: its ids have to be the same after
+ * a restart. */
 static void skip_number(struct m5_session *session, uint64_t sequence)
 {
-    if (sequence == session->head && session->sent == session->head && sequence >= session->given)
+    if (sequence == session->head && session->sent == session->head && sequence >= session->given &&
+        !session->stored)
         session->skipped++;
 }
 
 /* ---- sending ---- */
-
-static const uint32_t *ids_of(const struct m5_delivery *delivery)
-{
-    return delivery->id_count > 1 ? delivery->ids.many : &delivery->ids.one;
-}
 
 enum sent { SENT, DISCARDED, NOT_NOW };
 
@@ -141,7 +140,7 @@ static enum sent send_publish(struct m5_shard *shard, struct m5_session *session
                                      .dup = delivery->dup,
                                      .qos = delivery->qos,
                                      .packet_id = m5_packet_id_of(session, session->sent),
-                                     .ids = ids_of(delivery),
+                                     .ids = m5_delivery_ids(delivery),
                                      .id_count = delivery->id_count};
     switch (m5_conn_write_message(conn, &view, &shape)) {
     case M5_WRITE_TOO_LARGE: M5_COUNT(shard, publish_dropped, 1); return DISCARDED;
@@ -157,12 +156,22 @@ static bool is_expired(const struct m5_shard *shard, const struct m5_delivery *d
     return delivery->message->expires_at_ms <= shard->now_ms && !delivery->dup;
 }
 
+/* A stored message of QoS 2 is not sent before it is durable: its packet identifier would be given
+ * out again after a crash, and the client would take the next message for this one. */
+static bool is_unsettled(const struct m5_session *session, const struct m5_delivery *delivery)
+{
+    return delivery->qos == 2 && delivery->stored != M5_STORED_NOT && !delivery->dup &&
+           session->sent >= session->settled;
+}
+
 /* Sends or discards the delivery at `sent`; false when the connection cannot take it. */
 static bool send_next(struct m5_shard *shard, struct m5_session *session, struct m5_conn *conn)
 {
     struct m5_delivery *delivery = m5_delivery_at(session, session->sent);
     if (delivery->state == M5_DELIVERY_WAITING) {
         enum sent result = SENT;
+        if (is_unsettled(session, delivery))
+            return false;
         if (is_expired(shard, delivery)) {
             M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
             result = DISCARDED;
@@ -175,7 +184,7 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
             return false;
         stop_waiting(shard, session, delivery);
         if (result == DISCARDED) {
-            complete(shard, delivery);
+            complete(shard, session, session->sent);
             skip_number(session, session->sent);
         } else {
             delivery->state = M5_DELIVERY_SENT;
@@ -243,15 +252,23 @@ static void report_full(struct m5_shard *shard, struct m5_session *session)
                       session->principal.client_id);
 }
 
+/* As many numbers as may lie between two deliveries of one session. */
+static uint64_t gap_max(const struct m5_shard *shard)
+{
+    return 4u * (uint64_t)SPAN_MAX + shard->config->queued_messages_max;
+}
+
 /* Drops the oldest delivery that waits for the first time; false when there is none. */
 static bool drop_oldest(struct m5_shard *shard, struct m5_session *session)
 {
+    if (session->tail - session->head > gap_max(shard))
+        return false; /* numbers of what was dropped pile up behind one that was sent */
     for (uint64_t at = session->sent; at != session->tail; at++) {
         struct m5_delivery *delivery = m5_delivery_at(session, at);
         if (delivery->state != M5_DELIVERY_WAITING || delivery->dup)
             continue;
         stop_waiting(shard, session, delivery);
-        complete(shard, delivery);
+        complete(shard, session, at);
         skip_number(session, at);
         report_full(shard, session);
         advance_head(shard, session);
@@ -295,6 +312,23 @@ static bool copy_ids(struct m5_shard *shard, struct m5_delivery *delivery,
     return true;
 }
 
+/* False: it cannot wait for the store, since there is no memory. */
+static bool store(struct m5_shard *shard, struct m5_session *session, const struct m5_offer *offer)
+{
+    m5_persist_delivery(shard, session, session->tail - 1, offer->shared);
+    return offer->qos < 2 ||
+           m5_hold_deliveries(session, shard, session->tail, shard->journal.position);
+}
+
+static void drop_last(struct m5_shard *shard, struct m5_session *session)
+{
+    M5_COUNT(shard, publish_dropped, 1);
+    M5_COUNT(shard, limit_memory, 1);
+    stop_waiting(shard, session, m5_delivery_at(session, session->tail - 1));
+    complete(shard, session, session->tail - 1);
+    advance_head(shard, session);
+}
+
 bool m5_delivery_offer(struct m5_shard *shard, struct m5_session *session,
                        const struct m5_offer *offer)
 {
@@ -315,8 +349,17 @@ bool m5_delivery_offer(struct m5_shard *shard, struct m5_session *session,
     delivery.message = m5_message_hold(offer->message);
     *m5_delivery_at(session, session->tail++) = delivery;
     start_waiting(shard, session, &delivery);
+    if (offer->store && session->stored && !store(shard, session, offer)) {
+        drop_last(shard, session);
+        return false;
+    }
     m5_delivery_pump(shard, session);
     return true;
+}
+
+void m5_delivery_store(struct m5_shard *shard, struct m5_session *session, bool shared)
+{
+    m5_persist_delivery(shard, session, session->tail - 1, shared);
 }
 
 /* ---- resumption ---- */
@@ -342,31 +385,97 @@ void m5_delivery_resume(struct m5_shard *shard, struct m5_session *session)
     for (uint64_t at = session->head; at != session->tail; at++) {
         if (m5_delivery_at(session, at)->state != M5_DELIVERY_RELEASED)
             continue;
-        m5_conn_send_ack(session->conn, MQTT5_PUBREL, m5_packet_id_of(session, at),
-                         MQTT5_REASON_SUCCESS);
+        m5_conn_answer(session->conn, MQTT5_PUBREL, m5_packet_id_of(session, at),
+                       MQTT5_REASON_SUCCESS, 0);
         session->inflight++;
         M5_COUNT(shard, messages_inflight, 1);
     }
     m5_delivery_pump(shard, session);
 }
 
+/* ---- after a restart ---- */
+
+/* Numbers that are over, up to @p sequence. */
+static bool fill_gap(struct m5_shard *shard, struct m5_session *session, uint64_t sequence)
+{
+    if (session->head == session->tail) {
+        session->head = session->sent = session->tail = sequence;
+        return reserve(shard, session, 1);
+    }
+    if (!reserve(shard, session, (uint32_t)(sequence - session->tail) + 1))
+        return false;
+    while (session->tail != sequence)
+        *m5_delivery_at(session, session->tail++) = (struct m5_delivery){.state = M5_DELIVERY_DONE};
+    return true;
+}
+
+static bool restore_ids(struct m5_shard *shard, struct m5_delivery *delivery,
+                        const struct m5_delivery_record *record)
+{
+    uint32_t count = record->id_count;
+    if (count > 1 && (delivery->ids.many = m5_alloc(shard->allocator, count * 4)) == NULL)
+        return false;
+    uint32_t *ids = count > 1 ? delivery->ids.many : &delivery->ids.one;
+    for (uint32_t i = 0; i < count; i++)
+        ids[i] = m5_read_u32(record->ids.data + 4 * (size_t)i);
+    delivery->id_count = count;
+    return true;
+}
+
+bool m5_delivery_restore(struct m5_shard *shard, struct m5_session *session,
+                         const struct m5_delivery_restored *restored, bool *sound)
+{
+    const struct m5_delivery_record *record = restored->record;
+    uint64_t sequence = restored->sequence;
+    bool empty = session->head == session->tail;
+    *sound = empty || (sequence >= session->tail && sequence - session->tail <= gap_max(shard));
+    struct m5_delivery delivery = {.ticket = record->ticket,
+                                   .state = record->released ? M5_DELIVERY_RELEASED
+                                                             : M5_DELIVERY_WAITING,
+                                   .qos = record->qos,
+                                   .retain = record->retain,
+                                   .dup = restored->sent,
+                                   .stored = (uint8_t)record->body};
+    if (!*sound || !fill_gap(shard, session, sequence) || !restore_ids(shard, &delivery, record))
+        return false;
+    if (restored->message != NULL)
+        delivery.message = m5_message_hold(restored->message);
+    if (record->body == M5_STORED_APART)
+        delivery.message->stored_references++;
+    *m5_delivery_at(session, session->tail++) = delivery;
+    if (!record->released)
+        start_waiting(shard, session, &delivery);
+    return true;
+}
+
+bool m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected)
+{
+    bool changed = !connected && session->given > session->tail;
+    if (connected || changed)
+        session->given = session->tail;
+    session->settled = session->tail;
+    for (uint64_t at = session->head; at != session->tail; at++)
+        m5_persist_moved(shard, session, at);
+    return changed;
+}
+
 /* ---- acknowledgements ---- */
 
-/* The delivery that @p packet_id names, or NULL. */
-static struct m5_delivery *find(struct m5_session *session, uint16_t packet_id)
+/* The delivery that @p packet_id names and its number, or NULL. */
+static struct m5_delivery *find(struct m5_session *session, uint16_t packet_id, uint64_t *sequence)
 {
     uint64_t span = session->tail - session->head;
     uint64_t first = (session->head - session->skipped) % SPAN_MAX;
     uint64_t offset = (packet_id - 1u + SPAN_MAX - first) % SPAN_MAX;
     if (packet_id == 0 || offset >= span)
         return NULL;
-    return m5_delivery_at(session, session->head + offset);
+    *sequence = session->head + offset;
+    return m5_delivery_at(session, *sequence);
 }
 
-static void acknowledged(struct m5_shard *shard, struct m5_session *session,
-                         struct m5_delivery *delivery)
+static void acknowledged(struct m5_shard *shard, struct m5_session *session, uint64_t sequence)
 {
-    complete(shard, delivery);
+    complete(shard, session, sequence);
     session->inflight--;
     M5_UNCOUNT(shard, messages_inflight, 1);
     advance_head(shard, session);
@@ -378,37 +487,43 @@ static void acknowledged(struct m5_shard *shard, struct m5_session *session,
 bool m5_delivery_puback(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id)
 {
     /* A PUBACK with an error code ends the delivery as well [MQTT-4.4.0-2] [MQTT-4.8.2-6]. */
-    struct m5_delivery *delivery = find(session, packet_id);
+    uint64_t sequence;
+    struct m5_delivery *delivery = find(session, packet_id, &sequence);
     if (delivery == NULL || delivery->state != M5_DELIVERY_SENT || delivery->qos != 1)
         return false;
-    acknowledged(shard, session, delivery);
+    acknowledged(shard, session, sequence);
     return true;
 }
 
 bool m5_delivery_pubrec(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id,
                         bool refused)
 {
-    struct m5_delivery *delivery = find(session, packet_id);
+    uint64_t sequence;
+    struct m5_delivery *delivery = find(session, packet_id, &sequence);
     if (delivery == NULL || delivery->qos != 2 ||
         (delivery->state != M5_DELIVERY_SENT && delivery->state != M5_DELIVERY_RELEASED))
         return false;
     if (refused) {
-        acknowledged(shard, session, delivery);
+        acknowledged(shard, session, sequence);
         return true;
     }
     /* From here on only PUBREL is sent for this id [MQTT-4.3.3-4] [MQTT-4.3.3-6]. */
+    if (delivery->state != M5_DELIVERY_RELEASED)
+        m5_persist_released(shard, session, delivery, sequence);
     forget_message(shard, delivery);
     delivery->state = M5_DELIVERY_RELEASED;
-    m5_conn_send_ack(session->conn, MQTT5_PUBREL, packet_id, MQTT5_REASON_SUCCESS);
+    m5_conn_answer(session->conn, MQTT5_PUBREL, packet_id, MQTT5_REASON_SUCCESS,
+                   m5_persist_position(shard, session, true));
     return true;
 }
 
 bool m5_delivery_pubcomp(struct m5_shard *shard, struct m5_session *session, uint16_t packet_id)
 {
-    struct m5_delivery *delivery = find(session, packet_id);
+    uint64_t sequence;
+    struct m5_delivery *delivery = find(session, packet_id, &sequence);
     if (delivery == NULL || delivery->state != M5_DELIVERY_RELEASED)
         return false;
-    acknowledged(shard, session, delivery);
+    acknowledged(shard, session, sequence);
     return true;
 }
 
@@ -431,11 +546,12 @@ void m5_delivery_hand_back(struct m5_shard *shard, struct m5_session *session, u
             continue;
         struct m5_subscription *subscription = m5_shared_find(shard, delivery->ticket);
         struct m5_message *message = m5_message_hold(delivery->message);
+        bool stored = delivery->stored != M5_STORED_NOT;
         stop_waiting(shard, session, delivery);
-        complete(shard, delivery);
+        complete(shard, session, at);
         struct m5_message_view view = m5_message_read(message);
         if (subscription != NULL)
-            m5_share_return(shard, subscription, &view);
+            m5_share_return(shard, subscription, &view, stored);
         else
             M5_COUNT(shard, publish_dropped, 1);
         m5_message_release(&shard->messages, message);
@@ -450,7 +566,7 @@ void m5_delivery_clear(struct m5_shard *shard, struct m5_session *session)
         if (delivery->state == M5_DELIVERY_WAITING)
             stop_waiting(shard, session, delivery);
         if (delivery->state != M5_DELIVERY_DONE)
-            complete(shard, delivery);
+            complete(shard, session, at);
     }
     M5_UNCOUNT(shard, messages_inflight, session->inflight);
     session->inflight = 0;

@@ -15,6 +15,8 @@ struct m5_offer {
     uint64_t ticket; /* see struct m5_delivery */
     uint8_t qos;     /* 1 or 2 */
     bool retain;
+    bool store;  /* for sessions that are stored */
+    bool shared; /* others may get the same message */
 };
 
 /* Adds a delivery: sent at once if the window allows, else queued within the session's limits.
@@ -29,6 +31,28 @@ bool m5_delivery_ready(struct m5_shard *shard, struct m5_session *session, uint3
 /* Records a delivery whose PUBLISH the caller writes itself; returns its packet identifier. */
 uint16_t m5_delivery_record(struct m5_session *session, struct m5_message *message, uint8_t qos,
                             bool retain);
+
+/* Stores the last delivery that m5_delivery_record() recorded. */
+void m5_delivery_store(struct m5_shard *shard, struct m5_session *session, bool shared);
+
+struct m5_delivery_record;
+
+/* A delivery as the store has it. */
+struct m5_delivery_restored {
+    uint64_t sequence;
+    const struct m5_delivery_record *record;
+    struct m5_message *message; /* NULL: released; a reference is taken */
+    bool sent;                  /* it may have been */
+};
+
+/* Puts a delivery back, sequence numbers ascending. False: no memory; or *@p sound is false, it
+ * cannot be. */
+bool m5_delivery_restore(struct m5_shard *shard, struct m5_session *session,
+                         const struct m5_delivery_restored *restored, bool *sound);
+
+/* All are back; @p connected: the client was there when the broker ended. True: the session's
+ * record does not say any more what is so. */
+bool m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected);
 
 /* Sends what waits as far as the window and the output allow. */
 void m5_delivery_pump(struct m5_shard *shard, struct m5_session *session);

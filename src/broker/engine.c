@@ -24,6 +24,32 @@ static bool copy_information(struct m5_engine *engine, const char *text)
     return true;
 }
 
+/* The rules and their filters, in one block. */
+static bool copy_rules(struct m5_engine *engine, const struct mqtt5_broker_config *config)
+{
+    uint32_t count = config->durability_rule_count;
+    engine->config.durability_rules = NULL;
+    size_t size = count * sizeof *config->durability_rules;
+    for (uint32_t i = 0; i < count; i++)
+        size += strlen(config->durability_rules[i].filter) + 1;
+    engine->rules_size = size;
+    if (count == 0)
+        return true;
+    struct mqtt5_durability_rule *rules = m5_alloc(engine->allocator, size);
+    if (rules == NULL)
+        return false;
+    char *text = (char *)(rules + count);
+    for (uint32_t i = 0; i < count; i++) {
+        rules[i] = config->durability_rules[i];
+        rules[i].filter = text;
+        size_t length = strlen(config->durability_rules[i].filter) + 1;
+        memcpy(text, config->durability_rules[i].filter, length);
+        text += length;
+    }
+    engine->config.durability_rules = rules;
+    return true;
+}
+
 static void init_pools(struct m5_shard *shard)
 {
     m5_pool_init(&shard->conn_pool, shard->allocator, sizeof(struct m5_conn), 16u * 1024u);
@@ -59,6 +85,7 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_list_init(&shard->leaving);
     m5_list_init(&shard->resumed);
     m5_list_init(&shard->groups);
+    shard->journal.on = env->store;
     shard->out = &engine->channels[(size_t)index * engine->shard_count];
     m5_alarm_init(&shard->upkeep, M5_ALARM_UPKEEP);
     m5_timer_start(&shard->wheel, &shard->upkeep.timer, env->now_ms + UPKEEP_MS);
@@ -83,7 +110,7 @@ static bool make_shared(struct m5_engine *engine)
                                         .bytes_max = engine->config.retained_bytes_max,
                                         .payload_max = engine->config.retained_message_size_max};
     engine->routes = m5_index_new(engine->allocator, count, &engine->key);
-    engine->retained = m5_retained_new(engine->allocator, &engine->key, &limits);
+    engine->retained = m5_retained_new(engine->allocator, &engine->key, &limits, engine->wall_ms);
     engine->channels =
         m5_alloc_zero(engine->allocator, (size_t)count * count * sizeof *engine->channels);
     engine->shards = m5_alloc_zero(engine->allocator, count * sizeof *engine->shards);
@@ -106,8 +133,11 @@ struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
     engine->key = (struct m5_hash_key){env->seed[0], env->seed[1]};
     engine->id_key = (struct m5_hash_key){env->seed[2] ^ env->seed[0], env->seed[3]};
     engine->started_ms = env->now_ms;
+    engine->wall_ms = env->wall_ms - env->now_ms;
+    engine->placed_count = env->shard_count;
     engine->access = (struct m5_access){.allow_everything = true};
-    bool made = copy_information(engine, config->response_information) && make_shared(engine);
+    bool made = copy_information(engine, config->response_information) &&
+                copy_rules(engine, config) && make_shared(engine);
     for (uint32_t i = 0; made && i < engine->shard_count; i++)
         made = shard_init(engine, i, env);
     if (!made) {
@@ -138,6 +168,7 @@ static void free_sessions(struct m5_shard *shard)
 
 static void shard_close(struct m5_shard *shard)
 {
+    shard->journal.on = false; /* what is stored stays */
     free_sessions(shard);
     while (!m5_list_empty(&shard->open))
         m5_conn_free(M5_CONTAINER_OF(shard->open.next, struct m5_conn, open));
@@ -155,6 +186,8 @@ static void shard_fini(struct m5_engine *engine, struct m5_shard *shard)
     shard_close(shard);
     m5_sys_free(shard);
     m5_mail_fini(shard);
+    m5_hold_fini(shard);
+    m5_journal_fini(shard);
     m5_run_fini(&shard->run, shard->allocator);
     m5_run_fini(&shard->mail_run, shard->allocator);
     m5_map_fini(&shard->sessions);
@@ -183,6 +216,7 @@ void m5_engine_free(struct m5_engine *engine)
         m5_retained_free(engine->retained);
     if (engine->routes != NULL)
         m5_index_free(engine->routes);
+    m5_free(allocator, (void *)(uintptr_t)engine->config.durability_rules, engine->rules_size);
     if (engine->response_information != NULL)
         m5_free(allocator, engine->response_information, strlen(engine->response_information) + 1);
     m5_free(allocator, engine, sizeof *engine);
@@ -220,6 +254,7 @@ static void upkeep(struct m5_shard *shard)
 {
     uint64_t next_ms = trim(shard) ? UPKEEP_SOON_MS : UPKEEP_MS;
     m5_timer_start(&shard->wheel, &shard->upkeep.timer, shard->now_ms + next_ms);
+    m5_persist_alive(shard);
     if (shard->index != 0)
         return;
     uint32_t expired = m5_retained_expire(shard->engine->retained, shard->now_ms, EXPIRE_BUDGET);
@@ -264,6 +299,7 @@ void m5_shard_begin(struct m5_shard *shard, uint64_t now_ms)
 static void note_memory(struct m5_shard *shard)
 {
     atomic_store_explicit(&shard->counters.memory_used, shard->budget.used, memory_order_relaxed);
+    atomic_store_explicit(&shard->counters.store_bytes, shard->journal.bytes, memory_order_relaxed);
     atomic_store_explicit(&shard->counters.memory_used_max, shard->budget.used_max_seen,
                           memory_order_relaxed);
 }

@@ -223,6 +223,9 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
     X(limit_output)           \
     X(limit_retained)         \
     X(limit_memory)           \
+    X(limit_store)            \
+    X(store_waiting)          \
+    X(store_bytes)            \
     X(limit_connect_timeout)  \
     X(limit_keep_alive)       \
     X(errors_malformed)       \

@@ -104,6 +104,7 @@ static struct node *node_new(struct m5_index *index, struct mqtt5_bytes filter)
     node->shared.lists = node->lists;
     node->shared.filter = m5_bytes(text, filter.len);
     atomic_init(&node->shared.shards, 0);
+    atomic_init(&node->shared.stored, 0);
     return node;
 }
 
@@ -358,6 +359,7 @@ static bool take(struct m5_match *match, struct m5_index_node *node)
         return false;
     match->nodes[match->count++] = node;
     match->shards |= shards;
+    match->stored |= atomic_load_explicit(&node->stored, memory_order_relaxed);
     return true;
 }
 
@@ -556,6 +558,15 @@ void m5_index_unpin(struct m5_index *index, uint32_t shard, struct m5_index_node
     m5_spin_unlock(&index->lock);
 }
 
+void m5_index_mark_stored(struct m5_index_node *node, uint32_t shard, bool stored)
+{
+    const uint64_t bit = UINT64_C(1) << shard;
+    if (stored)
+        atomic_fetch_or_explicit(&node->stored, bit, memory_order_relaxed);
+    else
+        atomic_fetch_and_explicit(&node->stored, ~bit, memory_order_relaxed);
+}
+
 void m5_match_init(struct m5_match *match, const struct mqtt5_allocator *allocator)
 {
     *match = (struct m5_match){.allocator = allocator};
@@ -572,7 +583,7 @@ bool m5_index_match(struct m5_index *index, struct mqtt5_bytes topic, struct m5_
 {
     M5_ASSERT(topic.len > 0);
     match->count = 0;
-    match->shards = 0;
+    match->shards = match->stored = 0;
     struct node *node = find(&index->exact, m5_hash(&index->key, topic), topic);
     if (node != NULL && !take(match, &node->shared))
         return false;

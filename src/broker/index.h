@@ -30,6 +30,7 @@ struct m5_sub_list; /* the engine's, see subscription.h */
 
 struct m5_index_node {
     _Atomic uint64_t shards;    /* bit i: shard i has pinned this node */
+    _Atomic uint64_t stored;    /* bit i: on shard i there is a session that is stored */
     struct m5_sub_list **lists; /* one per shard, NULL at first; each its shard's own */
     struct mqtt5_bytes filter;  /* the text, owned by the node */
     /* ... the index's own part follows in index.c */
@@ -40,8 +41,8 @@ struct m5_match {
     const struct mqtt5_allocator *allocator;
     struct m5_index_node **nodes;
     uint32_t count, capacity;
-    uint64_t shards; /* union of the nodes' masks */
-    void *scratch;   /* the walk's stack, as deep as the deepest wildcard filter */
+    uint64_t shards, stored; /* unions of the nodes' masks */
+    void *scratch;           /* the walk's stack, as deep as the deepest wildcard filter */
     size_t scratch_size;
 };
 
@@ -60,6 +61,9 @@ struct m5_index_node *m5_index_pin(struct m5_index *index, uint32_t shard,
 
 /* Clears the bit of @p shard, whose list must be NULL again. The last unpin retires the node. */
 void m5_index_unpin(struct m5_index *index, uint32_t shard, struct m5_index_node *node);
+
+/* Sets or clears the bit of @p shard, which has pinned @p node, in its `stored`. */
+void m5_index_mark_stored(struct m5_index_node *node, uint32_t shard, bool stored);
 
 void m5_match_init(struct m5_match *match, const struct mqtt5_allocator *allocator);
 void m5_match_fini(struct m5_match *match);

@@ -57,6 +57,9 @@ struct m5_message *m5_message_new(struct m5_message_store *store,
     message->topic_size = (uint16_t)view->topic.len;
     message->qos = view->qos;
     message->retain = view->retain;
+    message->moved = false;
+    message->stored_references = 0;
+    message->stored_id = 0;
     uint8_t *end = m5_copy(message->data, view->topic);
     end = m5_copy(end, view->properties);
     m5_copy(end, view->payload);

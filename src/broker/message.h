@@ -28,7 +28,10 @@ struct m5_message {
     uint16_t topic_size;
     uint8_t qos;
     bool retain;
-    uint8_t data[]; /* topic, properties, payload */
+    bool moved;                 /* it has got a record of its own since the start */
+    uint32_t stored_references; /* records of deliveries that refer to its own record */
+    uint64_t stored_id;         /* of that record */
+    uint8_t data[];             /* topic, properties, payload */
 };
 
 #define M5_MESSAGE_CLASSES 6 /* 128 bytes to 4 KiB; larger ones are allocated singly */

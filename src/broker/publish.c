@@ -4,13 +4,14 @@
 
 /* ---- answers ---- */
 
-void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason)
+void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason,
+                            uint64_t position)
 {
     /* The same identifier, in the packet that the QoS asks for [MQTT-2.2.1-5] [MQTT-3.3.4-1]
      * [MQTT-4.3.2-4] [MQTT-4.3.3-8]. */
     if (qos == 2 && reason >= 0x80 && conn->version == MQTT5_VERSION_5 && conn->session != NULL)
         m5_id_set_remove(&conn->session->incoming, packet_id); /* [MQTT-4.3.3-9] */
-    m5_conn_send_ack(conn, qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC, packet_id, reason);
+    m5_conn_answer(conn, qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC, packet_id, reason, position);
 }
 
 /* The message is not taken. At QoS 0, and in 3.1.1, there is no way to say so. */
@@ -20,7 +21,7 @@ static void turn_down(struct m5_conn *conn, const struct mqtt5_publish *publish,
     if (publish->qos == 0)
         return;
     m5_run_flush(conn->shard); /* answers stand in the order of the messages */
-    m5_publish_acknowledge(conn, publish->qos, publish->packet_id, reason);
+    m5_publish_acknowledge(conn, publish->qos, publish->packet_id, reason, 0);
 }
 
 /* ---- properties ---- */
@@ -127,6 +128,24 @@ static bool capable(struct m5_conn *conn, const struct mqtt5_publish *publish)
     return false;
 }
 
+/* True when the message would have to be stored, and the store does not work. */
+static bool cannot_store(struct m5_shard *shard, const struct mqtt5_publish *publish)
+{
+    const struct m5_journal *journal = &shard->journal;
+    if (!journal->on || !(journal->failing || journal->ended) ||
+        !m5_is_stored_topic(shard, publish->topic))
+        return false;
+    bool stored = publish->retain;
+    if (!stored && publish->qos > 0) {
+        struct m5_match *match = &shard->mail_run.match;
+        stored =
+            !m5_index_match(shard->engine->routes, publish->topic, match) || match->stored != 0;
+    }
+    if (stored)
+        M5_COUNT(shard, limit_store, 1);
+    return stored;
+}
+
 /* Why the message is not taken, or MQTT5_REASON_SUCCESS. */
 static uint8_t refusal(struct m5_conn *conn, const struct mqtt5_publish *publish)
 {
@@ -222,7 +241,8 @@ static bool begin_qos2(struct m5_conn *conn, const struct mqtt5_publish *publish
     struct m5_id_set *incoming = &conn->session->incoming;
     if (m5_id_set_has(incoming, publish->packet_id)) {
         m5_run_flush(conn->shard);
-        m5_publish_acknowledge(conn, 2, publish->packet_id, MQTT5_REASON_SUCCESS);
+        m5_publish_acknowledge(conn, 2, publish->packet_id, MQTT5_REASON_SUCCESS,
+                               m5_persist_position(conn->shard, conn->session, true));
         return false;
     }
     if (m5_id_set_add(incoming, conn->shard->allocator, publish->packet_id))
@@ -243,8 +263,8 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     if (run->count == 0 || (frame->flags & 9) != 0 || qos > shard->config->maximum_qos ||
         conn->version != MQTT5_VERSION_5 || m5_run_full(run) ||
         shard->budget.used > shard->memory_soft || !shard->access->allow_everything ||
-        frame->body.len < start || m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
-        memcmp(body + 2, run->topic.data, run->topic.len) != 0)
+        shard->journal.failing || frame->body.len < start || m5_read_u16(body) != run->topic.len ||
+        body[start - 1] != 0 || memcmp(body + 2, run->topic.data, run->topic.len) != 0)
         return false;
     uint16_t packet_id = qos > 0 ? m5_read_u16(body + start - 3) : 0;
     struct m5_id_set *incoming = &conn->session->incoming;
@@ -278,6 +298,17 @@ static void too_deep(struct m5_conn *conn, const struct mqtt5_publish *publish)
     m5_conn_fail(conn, MQTT5_ERR_TOPIC_LEVELS);
 }
 
+/* What is acknowledged is kept. 3.x cannot be told that this is not: it sends it again. */
+static void refuse_unstored(struct m5_conn *conn, const struct mqtt5_publish *publish)
+{
+    if (conn->version == MQTT5_VERSION_5 || publish->qos == 0) {
+        turn_down(conn, publish, MQTT5_REASON_QUOTA_EXCEEDED);
+        return;
+    }
+    m5_run_flush(conn->shard);
+    m5_conn_close(conn, MQTT5_REASON_QUOTA_EXCEEDED, NULL);
+}
+
 void m5_handle_publish(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
     struct m5_shard *shard = conn->shard;
@@ -308,6 +339,10 @@ void m5_handle_publish(struct m5_conn *conn, const struct mqtt5_frame *frame)
     uint8_t reason = refusal(conn, &publish);
     if (reason != MQTT5_REASON_SUCCESS) {
         turn_down(conn, &publish, reason);
+        return;
+    }
+    if (cannot_store(shard, &publish)) {
+        refuse_unstored(conn, &publish);
         return;
     }
     struct m5_message_view view = {.topic = publish.topic,

@@ -77,8 +77,12 @@ static void send_one(struct m5_shard *shard, struct m5_session *session,
         M5_COUNT(shard, publish_dropped, 1);
         return;
     }
-    struct m5_offer offer = {
-        .message = message, .ids = ids, .id_count = id_count, .qos = qos, .retain = true};
+    struct m5_offer offer = {.message = message,
+                             .ids = ids,
+                             .id_count = id_count,
+                             .qos = qos,
+                             .retain = true,
+                             .store = m5_is_stored_topic(shard, value->topic)};
     m5_delivery_offer(shard, session, &offer);
     m5_message_release(&shard->messages, message);
 }
@@ -89,7 +93,9 @@ static bool job_continue(struct m5_shard *shard, struct m5_session *session,
 {
     while (job->position < job->list.count) {
         const struct m5_conn *conn = m5_session_conn(session);
-        if (conn == NULL || conn->output.size >= M5_OUTPUT_HIGH_WATER || session->waiting > 0)
+        /* What has been subscribed to is sent behind the SUBACK. */
+        if (conn == NULL || conn->held != NULL || conn->output.size >= M5_OUTPUT_HIGH_WATER ||
+            session->waiting > 0)
             return false;
         struct m5_retained *record = job->list.items[job->position++];
         if (is_wanted(shard, session, job, record))

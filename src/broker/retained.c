@@ -16,6 +16,8 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "base/list.h"
+#include "broker/journal.h"
+#include "broker/record.h"
 #include "broker/spin.h"
 #include "broker/table.h"
 #include "broker/trie.h"
@@ -50,6 +52,9 @@ struct m5_retained_store {
     struct branch *root;
     struct m5_list expiring; /* records that expire, in the order in which a sweep looks at them */
     uint32_t expiring_count;
+    uint64_t wall_ms;
+    uint64_t number;                        /* last one given to a stored record */
+    struct m5_batch *changes, *last_change; /* for the store */
     _Atomic uint64_t count;
     _Atomic size_t bytes;
 };
@@ -95,11 +100,97 @@ static struct record *record_of(struct m5_list *node)
     return M5_CONTAINER_OF(node, struct record, expiring);
 }
 
-/* Releases the records of a list that was filled under the lock. */
+/* ---- the store's copy ---- */
+
+/* Under the lock: the order of changes is that of what they say. */
+static void note(struct m5_retained_store *store, struct m5_batch *change)
+{
+    change->next = NULL;
+    if (store->changes == NULL)
+        store->changes = change;
+    else
+        store->last_change->next = change;
+    store->last_change = change;
+}
+
+static struct m5_record_key key_of(uint64_t number)
+{
+    return m5_key_of(M5_RECORD_RETAINED, number, 0);
+}
+
+/* A change that writes @p record; its number is filled in under the lock, as is the DELETE of what
+ * it replaces. NULL without memory. */
+static struct m5_batch *change_of(const struct m5_retained_store *store,
+                                  const struct m5_retained_value *value)
+{
+    struct m5_retained_record record = {.publisher = value->publisher,
+                                        .view = {.topic = value->topic,
+                                                 .properties = value->properties,
+                                                 .payload = value->payload,
+                                                 .expires_at_ms = value->expires_at_ms,
+                                                 .qos = value->qos,
+                                                 .retain = true}};
+    struct m5_record_key key = key_of(0);
+    uint8_t *at;
+    struct m5_batch *change =
+        m5_batch_single(store->allocator, M5_STORE_PUT_NEW, m5_key_bytes(&key),
+                        m5_retained_record_size(&record), &at);
+    if (change != NULL)
+        m5_retained_record_write(&record, store->wall_ms, at);
+    return change;
+}
+
+/* A change that only deletes; its key is filled in when it is known. */
+static struct m5_batch *strike_of(const struct m5_retained_store *store)
+{
+    struct m5_record_key key = key_of(0);
+    uint8_t *at;
+    return m5_batch_single(store->allocator, M5_STORE_DELETE, m5_key_bytes(&key), 0, &at);
+}
+
+static void drop_change(const struct m5_retained_store *store, struct m5_batch *change)
+{
+    if (change != NULL)
+        m5_batch_free(store->allocator, change);
+}
+
+static void number_change(struct m5_batch *change, uint64_t number)
+{
+    struct m5_record_key key = key_of(number);
+    m5_batch_rename(change, m5_key_bytes(&key));
+}
+
+bool m5_retained_strike(struct m5_retained_store *store, uint64_t number)
+{
+    struct m5_batch *change = strike_of(store);
+    if (change == NULL)
+        return false;
+    number_change(change, number);
+    m5_spin_lock(&store->lock);
+    note(store, change);
+    m5_spin_unlock(&store->lock);
+    return true;
+}
+
+struct m5_batch *m5_retained_take(struct m5_retained_store *store)
+{
+    m5_spin_lock(&store->lock);
+    struct m5_batch *changes = store->changes;
+    store->changes = store->last_change = NULL;
+    m5_spin_unlock(&store->lock);
+    return changes;
+}
+
+/* Releases the records of a list that was filled under the lock: they have expired. Without memory
+ * the store keeps its copy until the next start, which drops it. */
 static void release_all(struct m5_retained_store *store, struct m5_list *dead)
 {
-    for (struct m5_list *node; (node = m5_list_pop_front(dead)) != NULL;)
-        m5_retained_release(store, &record_of(node)->shared);
+    for (struct m5_list *node; (node = m5_list_pop_front(dead)) != NULL;) {
+        struct m5_retained *record = &record_of(node)->shared;
+        if (record->value.stored)
+            m5_retained_strike(store, record->value.number);
+        m5_retained_release(store, record);
+    }
 }
 
 /* ---- the trie, under the lock ---- */
@@ -280,7 +371,9 @@ static enum mqtt5_error put(struct m5_retained_store *store, struct record *reco
     return MQTT5_OK;
 }
 
-static void clear(struct m5_retained_store *store, struct mqtt5_bytes topic)
+/* @p change: a strike_of(), taken when the store has the record; NULL: there is no store. */
+static void clear(struct m5_retained_store *store, struct mqtt5_bytes topic,
+                  struct m5_batch **change)
 {
     struct record *record = NULL;
     m5_spin_lock(&store->lock);
@@ -289,9 +382,31 @@ static void clear(struct m5_retained_store *store, struct mqtt5_bytes topic)
         record = take_out(store, branch);
         prune(store, branch);
     }
+    if (record != NULL && record->shared.value.stored && *change != NULL) {
+        number_change(*change, record->shared.value.number);
+        note(store, *change);
+        *change = NULL;
+        record->shared.value.stored = false;
+    }
     m5_spin_unlock(&store->lock);
-    if (record != NULL)
-        m5_retained_release(store, &record->shared);
+    if (record == NULL)
+        return;
+    if (record->shared.value.stored) /* the topic is stored no more */
+        m5_retained_strike(store, record->shared.value.number);
+    m5_retained_release(store, &record->shared);
+}
+
+/* Under the lock: the store's side of put(). */
+static void note_put(struct m5_retained_store *store, struct record *record,
+                     const struct record *old, struct m5_batch *change)
+{
+    record->shared.value.number = ++store->number;
+    number_change(change, store->number);
+    if (old != NULL && old->shared.value.stored) {
+        struct m5_record_key key = key_of(old->shared.value.number);
+        m5_batch_add_delete(change, m5_key_bytes(&key));
+    }
+    note(store, change);
 }
 
 /* ---- collecting ---- */
@@ -511,7 +626,7 @@ static bool has_wildcard(struct mqtt5_bytes filter)
 
 struct m5_retained_store *m5_retained_new(const struct mqtt5_allocator *allocator,
                                           const struct m5_hash_key *key,
-                                          const struct m5_retained_limits *limits)
+                                          const struct m5_retained_limits *limits, uint64_t wall_ms)
 {
     struct m5_retained_store *store = m5_alloc_zero(allocator, sizeof *store);
     if (store == NULL)
@@ -519,6 +634,7 @@ struct m5_retained_store *m5_retained_new(const struct mqtt5_allocator *allocato
     store->allocator = allocator;
     store->key = *key;
     store->limits = *limits;
+    store->wall_ms = wall_ms;
     m5_spin_init(&store->lock);
     m5_table_init(&store->topics, allocator, NULL, 0);
     m5_table_init(&store->edges, allocator, NULL, 0);
@@ -550,26 +666,69 @@ void m5_retained_free(struct m5_retained_store *store)
     }
     m5_table_fini(&store->topics);
     m5_table_fini(&store->edges);
+    for (struct m5_batch *change = store->changes, *next; change != NULL; change = next) {
+        next = change->next;
+        m5_batch_free(store->allocator, change);
+    }
     m5_free(store->allocator, store, sizeof *store);
+}
+
+static enum mqtt5_error remove_topic(struct m5_retained_store *store,
+                                     const struct m5_retained_value *value)
+{
+    struct m5_batch *change = value->stored ? strike_of(store) : NULL;
+    if (value->stored && change == NULL)
+        return MQTT5_ERR_NOMEM;
+    clear(store, value->topic, &change);
+    drop_change(store, change);
+    return MQTT5_OK;
 }
 
 enum mqtt5_error m5_retained_set(struct m5_retained_store *store,
                                  const struct m5_retained_value *value)
 {
     M5_ASSERT(value->topic.len > 0);
-    if (value->payload.len == 0) {
-        clear(store, value->topic);
-        return MQTT5_OK;
-    }
+    if (value->payload.len == 0)
+        return remove_topic(store, value);
     if (store->limits.payload_max != 0 && value->payload.len > store->limits.payload_max)
         return MQTT5_ERR_QUOTA;
+    struct record *record = record_new(store, value);
+    struct m5_batch *change = value->stored ? change_of(store, value) : NULL;
+    enum mqtt5_error error =
+        record == NULL || (value->stored && change == NULL) ? MQTT5_ERR_NOMEM : MQTT5_OK;
+    struct record *old = NULL;
+    if (error == MQTT5_OK) {
+        m5_spin_lock(&store->lock);
+        error = put(store, record, &old);
+        if (error == MQTT5_OK && change != NULL)
+            note_put(store, record, old, change);
+        m5_spin_unlock(&store->lock);
+    }
+    if (error != MQTT5_OK)
+        drop_change(store, change);
+    struct record *released = error == MQTT5_OK ? old : record;
+    if (released == NULL)
+        return error;
+    if (released == old && change == NULL && old->shared.value.stored)
+        m5_retained_strike(store, old->shared.value.number); /* the topic is stored no more */
+    m5_retained_release(store, &released->shared);
+    return error;
+}
+
+enum mqtt5_error m5_retained_restore(struct m5_retained_store *store,
+                                     const struct m5_retained_value *value, uint64_t *superseded)
+{
+    *superseded = 0;
+    if (store->number < value->number)
+        store->number = value->number;
+    const struct branch *branch = find(store, value->topic);
+    if (branch != NULL) /* numbers come in ascending order */
+        *superseded = branch->record->shared.value.number;
     struct record *record = record_new(store, value);
     if (record == NULL)
         return MQTT5_ERR_NOMEM;
     struct record *old = NULL;
-    m5_spin_lock(&store->lock);
     const enum mqtt5_error error = put(store, record, &old);
-    m5_spin_unlock(&store->lock);
     struct record *released = error == MQTT5_OK ? old : record;
     if (released != NULL)
         m5_retained_release(store, &released->shared);

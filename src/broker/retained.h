@@ -20,6 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct m5_batch;
 struct m5_retained_store;
 
 /* What is kept of a message. All views point into the record itself once it is stored. */
@@ -30,7 +31,9 @@ struct m5_retained_value {
     struct mqtt5_bytes publisher; /* client id of the publisher, for No Local [MQTT-3.8.3-3] */
     uint64_t expires_at_ms;       /* monotonic; UINT64_MAX = never */
     uint8_t qos;
-    bool exempt; /* the server's own: no limit counts it, nor do count and bytes */
+    bool stored;     /* the store has it, too: see m5_retained_seal() */
+    uint64_t number; /* of its record there; set by m5_retained_set(), given by a restart */
+    bool exempt;     /* the server's own: no limit counts it, nor do count and bytes */
 };
 
 struct m5_retained {
@@ -52,9 +55,11 @@ struct m5_retained_list {
     uint32_t count, capacity;
 };
 
+/* @p wall_ms: what to add to times for the store. */
 struct m5_retained_store *m5_retained_new(const struct mqtt5_allocator *allocator,
                                           const struct m5_hash_key *key,
-                                          const struct m5_retained_limits *limits);
+                                          const struct m5_retained_limits *limits,
+                                          uint64_t wall_ms);
 void m5_retained_free(struct m5_retained_store *store);
 
 /* Stores a copy of @p value, replacing what the topic had [MQTT-3.3.1-5]. An empty payload removes
@@ -62,6 +67,18 @@ void m5_retained_free(struct m5_retained_store *store);
  * @return MQTT5_OK, MQTT5_ERR_QUOTA (a limit; what was there stays), MQTT5_ERR_NOMEM. */
 enum mqtt5_error m5_retained_set(struct m5_retained_store *store,
                                  const struct m5_retained_value *value);
+
+/* After a restart: @p value as the store has it, under `value->number`. What is older than another
+ * one of its topic is left out; *@p superseded: number of the record that is to be deleted, 0 none.
+ * Errors as of m5_retained_set(). */
+enum mqtt5_error m5_retained_restore(struct m5_retained_store *store,
+                                     const struct m5_retained_value *value, uint64_t *superseded);
+
+/* Changes for the store since the last call, oldest first; NULL: none. Any thread. */
+struct m5_batch *m5_retained_take(struct m5_retained_store *store);
+
+/* A record to be deleted from the store; false without memory. */
+bool m5_retained_strike(struct m5_retained_store *store, uint64_t number);
 
 /* Appends a reference to every live record whose topic matches @p filter (valid, without $share);
  * expired ones are removed on the way. Ordered by time of storing within one topic level group is

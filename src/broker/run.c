@@ -57,7 +57,9 @@ static void start(struct m5_run *run, struct m5_session *publisher, struct m5_co
     run->wire = run->wire_end = NULL;
     run->bytes = run->largest = run->acknowledged = 0;
     run->payload_bytes = 0;
-    run->retain = run->failed = false;
+    run->retain = run->failed = run->store = false;
+    run->mail = 0;
+    run->placed = M5_PLACED_ANYWHERE;
     run->publisher_hash = publisher == NULL ? 0 : publisher->hash;
 }
 
@@ -233,8 +235,9 @@ static uint8_t *append_open(struct m5_shard *shard, struct m5_run *run, struct m
 static bool append_tracked(struct m5_shard *shard, struct m5_run *run, struct m5_session *session,
                            struct m5_conn *conn, const struct m5_target *target)
 {
-    if (output_full(shard, conn) || !m5_delivery_ready(shard, session, run->acknowledged) ||
-        !materialise(shard, run))
+    /* What is stored at QoS 2 is sent when it is durable: it has to wait. */
+    if ((run->store && session->stored && target->qos == 2) || output_full(shard, conn) ||
+        !m5_delivery_ready(shard, session, run->acknowledged) || !materialise(shard, run))
         return false;
     bool retain = (target->flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0;
     const uint32_t *id_at;
@@ -248,6 +251,8 @@ static bool append_tracked(struct m5_shard *shard, struct m5_run *run, struct m5
         uint8_t qos = item->view.qos < target->qos ? item->view.qos : target->qos;
         uint16_t id = m5_delivery_record(session, item->message, qos, retain && item->view.retain);
         m5_write_u16(at + id_at[i], id);
+        if (run->store && session->stored)
+            m5_delivery_store(shard, session, !run->alone);
     }
     M5_COUNT(shard, messages_inflight, run->acknowledged);
     m5_conn_touch(conn);
@@ -291,7 +296,9 @@ static void deliver_singly(struct m5_shard *shard, struct m5_run *run,
                                  .ids = ids,
                                  .id_count = target->id_count,
                                  .qos = qos,
-                                 .retain = retain};
+                                 .retain = retain,
+                                 .store = run->store,
+                                 .shared = !run->alone};
         if (offer.message == NULL)
             M5_COUNT(shard, limit_memory, 1), M5_COUNT(shard, publish_dropped, 1);
         else
@@ -303,6 +310,8 @@ static void deliver_to(struct m5_shard *shard, struct m5_run *run, const struct 
                        const uint32_t *ids)
 {
     struct m5_session *session = target->session;
+    if (run->placed != M5_PLACED_ANYWHERE && m5_placed_on(shard, session) != run->placed)
+        return;
     if (!m5_may_deliver(shard, session, run->topic, run->count))
         return;
     struct m5_conn *conn = m5_session_conn(session);
@@ -457,9 +466,12 @@ void m5_run_deliver_local(struct m5_shard *shard, struct m5_run *run,
 
 /* ---- other shards ---- */
 
+/* What travels: in mail the nodes come first. In the store the same without nodes, times of the
+ * wall clock. */
 struct mail_run {
     uint32_t node_count, item_count;
     uint64_t publisher_hash;
+    uint64_t mail; /* number of its record in the store, 0: none */
     uint32_t topic_size, padding;
     /* nodes, topic, then the items, each 8-aligned */
 };
@@ -485,7 +497,15 @@ static size_t mail_size(const struct m5_run *run, uint32_t node_count)
     return size;
 }
 
-static void write_items(const struct m5_run *run, uint8_t *at)
+static uint8_t *write_part(uint8_t *at, struct mqtt5_bytes first, struct mqtt5_bytes second)
+{
+    uint8_t *end = m5_copy(m5_copy(at, first), second);
+    uint8_t *next = at + aligned(first.len + second.len);
+    memset(end, 0, (size_t)(next - end)); /* what is stored has no leftovers of memory in it */
+    return next;
+}
+
+static void write_items(const struct m5_run *run, uint64_t wall_ms, uint8_t *at)
 {
     for (uint32_t i = 0; i < run->count; i++) {
         const struct m5_message_view *view = &run->items[i].view;
@@ -494,11 +514,32 @@ static void write_items(const struct m5_run *run, uint8_t *at)
                                  .payload_size = (uint32_t)view->payload.len,
                                  .qos = view->qos,
                                  .retain = view->retain};
+        if (item.expires_at_ms != M5_NEVER)
+            item.expires_at_ms += wall_ms;
         memcpy(at, &item, sizeof item);
-        at += sizeof item;
-        m5_copy(m5_copy(at, view->properties), view->payload);
-        at += aligned(view->properties.len + view->payload.len);
+        at = write_part(at + sizeof item, view->properties, view->payload);
     }
+}
+
+static void write_run(const struct m5_run *run, uint64_t wall_ms, uint8_t *at)
+{
+    struct mqtt5_bytes none = {0};
+    write_items(run, wall_ms, write_part(at, run->topic, none));
+}
+
+/* In the store until the receiver has stored what it makes of it; false: it cannot be. */
+static bool store_mail(struct m5_shard *shard, const struct m5_run *run, uint32_t to,
+                       uint64_t *number)
+{
+    uint8_t *at = m5_persist_mail(shard, to, M5_MAIL_OF_RUN, mail_size(run, 0), number);
+    if (at == NULL)
+        return false;
+    struct mail_run head = {.item_count = run->count,
+                            .publisher_hash = run->publisher_hash,
+                            .topic_size = (uint32_t)run->topic.len};
+    memcpy(at, &head, sizeof head);
+    write_run(run, shard->engine->wall_ms, at + sizeof head);
+    return true;
 }
 
 static bool mail_to(struct m5_shard *shard, struct m5_run *run, uint32_t to)
@@ -513,18 +554,16 @@ static bool mail_to(struct m5_shard *shard, struct m5_run *run, uint32_t to)
     struct mail_run *head = m5_mail_add(shard, to, M5_MAIL_RUN, mail_size(run, node_count));
     if (head == NULL)
         return false;
-    *head = (struct mail_run){.node_count = 0,
-                              .item_count = run->count,
+    *head = (struct mail_run){.item_count = run->count,
                               .publisher_hash = run->publisher_hash,
                               .topic_size = (uint32_t)run->topic.len};
     struct m5_index_node **nodes = (void *)(head + 1);
     for (uint32_t i = 0; i < run->match.count && head->node_count < node_count; i++)
         if (atomic_load_explicit(&run->match.nodes[i]->shards, memory_order_relaxed) & bit)
             nodes[head->node_count++] = run->match.nodes[i];
-    uint8_t *at = (uint8_t *)(nodes + head->node_count);
-    m5_copy(at, run->topic);
-    write_items(run, at + aligned(run->topic.len));
-    return true;
+    write_run(run, 0, (uint8_t *)(nodes + head->node_count));
+    bool stored = run->store && (run->match.stored & bit) != 0;
+    return !stored || store_mail(shard, run, to, &head->mail);
 }
 
 static void mail_run(struct m5_shard *shard, struct m5_run *run)
@@ -541,15 +580,10 @@ static void mail_run(struct m5_shard *shard, struct m5_run *run)
     }
 }
 
-void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record)
+/* Fills @p run, which has begun, with the items at @p at. */
+static void read_items(struct m5_run *run, const struct mail_run *head, uint64_t wall_ms,
+                       const uint8_t *at)
 {
-    const struct mail_run *head = (const void *)(record + 1);
-    struct m5_index_node *const *nodes = (const void *)(head + 1);
-    const uint8_t *at = (const uint8_t *)(nodes + head->node_count);
-    struct m5_run *run = &shard->mail_run;
-    start(run, NULL, NULL, m5_bytes(at, head->topic_size));
-    at += aligned(head->topic_size);
-    run->publisher_hash = head->publisher_hash;
     for (uint32_t i = 0; i < head->item_count; i++) {
         struct mail_item item;
         memcpy(&item, at, sizeof item);
@@ -561,20 +595,82 @@ void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record)
                                        .expires_at_ms = item.expires_at_ms,
                                        .qos = item.qos,
                                        .retain = item.retain != 0};
+        if (view.expires_at_ms != M5_NEVER)
+            view.expires_at_ms = view.expires_at_ms < wall_ms ? 0 : view.expires_at_ms - wall_ms;
         m5_run_add(run, &view, 0, (struct mqtt5_bytes){0});
         at += aligned(item.properties_size + item.payload_size);
     }
+}
+
+void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record)
+{
+    const struct mail_run *head = (const void *)(record + 1);
+    struct m5_index_node *const *nodes = (const void *)(head + 1);
+    const uint8_t *at = (const uint8_t *)(nodes + head->node_count);
+    struct m5_run *run = &shard->mail_run;
+    start(run, NULL, NULL, m5_bytes(at, head->topic_size));
+    run->publisher_hash = head->publisher_hash;
+    run->store = head->mail != 0;
+    read_items(run, head, 0, at + aligned(head->topic_size));
     shard->mailed += head->item_count;
     m5_run_deliver_local(shard, run, nodes, head->node_count);
+    m5_persist_mail_gone(shard, head->mail);
     finish(shard, run);
+}
+
+/* True when the record is what store_mail() writes. */
+static bool is_sound(struct mqtt5_bytes record, struct mail_run *head)
+{
+    if (record.len < sizeof *head)
+        return false;
+    memcpy(head, record.data, sizeof *head);
+    size_t at = sizeof *head + aligned(head->topic_size);
+    bool sound = head->topic_size > 0 && head->topic_size <= UINT16_MAX && head->item_count > 0 &&
+                 head->item_count <= M5_RUN_MAX && at <= record.len;
+    uint64_t bytes = 0; /* as m5_run_add() counts them */
+    for (uint32_t i = 0; sound && i < head->item_count; i++) {
+        struct mail_item item;
+        sound = record.len - at >= sizeof item;
+        if (!sound)
+            break;
+        memcpy(&item, record.data + at, sizeof item);
+        at += sizeof item;
+        uint64_t size = (uint64_t)item.properties_size + item.payload_size;
+        sound =
+            item.qos <= 2 && aligned((size_t)size) <= record.len - at && bytes < M5_RUN_BYTES_MAX;
+        bytes += head->topic_size + size + 18;
+        at += sound ? aligned((size_t)size) : 0;
+    }
+    return sound && at == record.len &&
+           mqtt5_topic_check(m5_bytes(record.data + sizeof *head, head->topic_size), UINT32_MAX) ==
+               MQTT5_OK;
+}
+
+bool m5_run_restore(struct m5_shard *shard, uint32_t placed, struct mqtt5_bytes record)
+{
+    struct mail_run head;
+    if (!is_sound(record, &head))
+        return false;
+    struct m5_run *run = &shard->mail_run;
+    const uint8_t *at = record.data + sizeof head;
+    start(run, NULL, NULL, m5_bytes(at, head.topic_size));
+    run->publisher_hash = head.publisher_hash;
+    run->store = true;
+    run->placed = placed;
+    bool matched = m5_index_match(shard->engine->routes, run->topic, &run->match);
+    read_items(run, &head, shard->engine->wall_ms, at + aligned(head.topic_size));
+    if (matched)
+        m5_run_deliver_local(shard, run, run->match.nodes, run->match.count);
+    finish(shard, run);
+    return matched;
 }
 
 /* ---- ends of runs ---- */
 
 /* Four bytes each, in one piece. */
-static void acknowledge_all(struct m5_run *run)
+static void acknowledge_all(struct m5_run *run, uint64_t position)
 {
-    uint8_t *at = m5_conn_ack_room(run->conn, run->acknowledged);
+    uint8_t *at = m5_conn_ack_room(run->conn, run->acknowledged, position);
     for (uint32_t i = 0; at != NULL && i < run->count; i++) {
         const struct m5_run_item *item = &run->items[i];
         if (item->view.qos == 0)
@@ -585,20 +681,38 @@ static void acknowledge_all(struct m5_run *run)
     }
 }
 
-static void acknowledge(struct m5_run *run)
+/* Where the journal has to be stored up to before the publisher is answered. */
+static uint64_t position_of(struct m5_shard *shard, struct m5_run *run, uint64_t before)
+{
+    struct m5_journal *journal = &shard->journal;
+    if (journal->position == before)
+        return 0;
+    if (run->publisher != NULL && run->publisher->stored && run->conn != NULL && !run->failed)
+        for (uint32_t i = 0; i < run->count; i++)
+            if (run->items[i].view.qos == 2)
+                m5_persist_incoming(shard, run->publisher, run->items[i].packet_id);
+    bool waits = m5_durability_of(shard->engine, run->topic) == MQTT5_DURABILITY_STRICT;
+    return waits ? journal->position : 0;
+}
+
+static void acknowledge(struct m5_run *run, uint64_t position)
 {
     /* 0x10 tells a publisher that nobody has subscribed; 0x97 that we could not take it. */
     uint8_t reason = run->failed             ? MQTT5_REASON_QUOTA_EXCEEDED
                      : run->match.count == 0 ? MQTT5_REASON_NO_MATCHING_SUBSCRIBERS
                                              : MQTT5_REASON_SUCCESS;
+    if (run->failed && run->conn->version != MQTT5_VERSION_5) {
+        m5_conn_close(run->conn, reason, NULL); /* 3.x cannot be told otherwise */
+        return;
+    }
     if (reason == MQTT5_REASON_SUCCESS || run->conn->version != MQTT5_VERSION_5) {
-        acknowledge_all(run);
+        acknowledge_all(run, position);
         return;
     }
     for (uint32_t i = 0; i < run->count; i++)
         if (run->items[i].view.qos > 0)
             m5_publish_acknowledge(run->conn, run->items[i].view.qos, run->items[i].packet_id,
-                                   reason);
+                                   reason, position);
 }
 
 void m5_run_flush(struct m5_shard *shard)
@@ -606,13 +720,20 @@ void m5_run_flush(struct m5_shard *shard)
     struct m5_run *run = &shard->run;
     if (run->count == 0)
         return;
+    uint64_t before = shard->journal.position;
+    if (run->acknowledged > 0 && run->match.stored != 0)
+        run->store = m5_is_stored_topic(shard, run->topic);
+    if (shard->retained_set) /* it is stored when this position is */
+        m5_journal_touch(shard);
+    shard->retained_set = false;
     if (run->match.count > 0) {
         mail_run(shard, run);
         if (run->match.shards >> shard->index & 1)
             m5_run_deliver_local(shard, run, run->match.nodes, run->match.count);
     }
+    uint64_t position = position_of(shard, run, before);
     if (run->acknowledged > 0 && run->conn != NULL)
-        acknowledge(run);
+        acknowledge(run, position);
     finish(shard, run);
 }
 
@@ -624,7 +745,9 @@ bool m5_retain(struct m5_shard *shard, const struct m5_session *publisher,
                                       .payload = view->payload,
                                       .expires_at_ms = view->expires_at_ms,
                                       .qos = view->qos,
-                                      .exempt = publisher == NULL};
+                                      .exempt = publisher == NULL,
+                                      .stored = publisher != NULL &&
+                                                m5_is_stored_topic(shard, view->topic)};
     if (publisher != NULL)
         value.publisher = publisher->principal.client_id;
     /* What is retained belongs to no shard's budget; to remove something needs no memory. */
@@ -632,8 +755,10 @@ bool m5_retain(struct m5_shard *shard, const struct m5_session *publisher,
         M5_COUNT(shard, limit_memory, 1);
         return false;
     }
-    if (m5_retained_set(shard->engine->retained, &value) == MQTT5_OK)
+    if (m5_retained_set(shard->engine->retained, &value) == MQTT5_OK) {
+        shard->retained_set |= value.stored;
         return true;
+    }
     M5_COUNT(shard, limit_retained, 1);
     return false;
 }

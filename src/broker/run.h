@@ -65,6 +65,9 @@ struct m5_run {
     uint32_t acknowledged; /* items with QoS > 0 */
     bool retain;           /* an item has RETAIN */
     bool failed;           /* QoS > 0 could not be handed on: no memory */
+    bool store;            /* sessions that are stored have it stored */
+    uint64_t mail;         /* number of its record while it was on its way between shards, or 0 */
+    uint32_t placed;       /* after a restart: only for sessions that were on this shard */
     struct m5_match match;
     struct m5_run_item items[M5_RUN_MAX];
     uint32_t id_at[M5_RUN_MAX]; /* as in a template, for a run that is encoded in place */
@@ -135,6 +138,10 @@ struct m5_message *m5_run_message(struct m5_shard *shard, struct m5_run *run, ui
 /* Takes in a run from another shard. */
 void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record);
 
+/* Takes in a run that was on its way to shard @p placed of the last broker when that ended; on
+ * every shard of this one. False: @p record makes no sense, or no memory. */
+bool m5_run_restore(struct m5_shard *shard, uint32_t placed, struct mqtt5_bytes record);
+
 /* Publishes a message that no packet carried (a will, $SYS) with all that belongs to a publish. */
 void m5_publish(struct m5_shard *shard, struct m5_session *publisher,
                 const struct m5_message_view *view);
@@ -146,8 +153,10 @@ struct m5_single {
     uint32_t id_count;
     bool retain; /* as sent */
 };
-/* PUBACK or PUBREC to a publisher; the reason code is left out where the version has none. */
-void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason);
+/* PUBACK or PUBREC to a publisher when the journal's @p position is stored; the reason code is left
+ * out where the version has none. */
+void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason,
+                            uint64_t position);
 
 void m5_deliver_qos0(struct m5_shard *shard, struct m5_session *session,
                      const struct m5_single *single);

@@ -28,7 +28,7 @@ struct m5_session *m5_session_new(struct m5_shard *shard, struct mqtt5_bytes cli
     if (session == NULL || strings == NULL)
         goto fail;
     *session = (struct m5_session){.window = shard->config->inflight_max,
-                                   .serial = ++shard->serial,
+                                   .serial = m5_serial_next(shard),
                                    .hash = (uint32_t)m5_shard_hash(shard, client_id),
                                    .expires_at_ms = M5_NEVER,
                                    .will_at_ms = M5_NEVER,
@@ -58,6 +58,7 @@ fail:
 
 void m5_session_drop_will(struct m5_shard *shard, struct m5_session *session)
 {
+    m5_persist_will_gone(shard, session);
     if (session->will.message != NULL)
         m5_message_release(&shard->messages, session->will.message);
     session->will.message = NULL;
@@ -81,6 +82,7 @@ void m5_session_publish_will(struct m5_shard *shard, struct m5_session *session)
     struct m5_message *message = session->will.message;
     if (message == NULL)
         return;
+    m5_persist_will_gone(shard, session);
     session->will.message = NULL; /* once only [MQTT-3.1.2-10] */
     session->will_at_ms = M5_NEVER;
     struct m5_message_view view = m5_message_read(message);
@@ -124,6 +126,8 @@ void m5_session_end(struct m5_shard *shard, struct m5_session *session)
 void m5_session_bury(struct m5_shard *shard, struct m5_session *session)
 {
     m5_timer_stop(&shard->wheel, &session->alarm.timer);
+    m5_persist_session_gone(shard, session);
+    m5_hold_forget(shard, &session->held);
     while (!m5_list_empty(&session->subscriptions))
         m5_subscription_remove(shard, first_subscription(session));
     m5_delivery_clear(shard, session);
@@ -166,7 +170,13 @@ void m5_session_offline(struct m5_shard *shard, struct m5_session *session, bool
             m5_session_publish_will(shard, session);
     }
     set_alarm(shard, session);
+    m5_persist_session(shard, session);
     m5_share_status(shard, session, false);
+}
+
+void m5_session_wake(struct m5_shard *shard, struct m5_session *session)
+{
+    set_alarm(shard, session);
 }
 
 void m5_session_alarm(struct m5_shard *shard, struct m5_session *session)
@@ -181,7 +191,9 @@ void m5_session_alarm(struct m5_shard *shard, struct m5_session *session)
         m5_session_end(shard, session);
         return;
     }
-    if (session->will_at_ms <= shard->now_ms)
+    if (session->will_at_ms <= shard->now_ms) {
         m5_session_publish_will(shard, session);
+        m5_persist_session(shard, session);
+    }
     set_alarm(shard, session);
 }

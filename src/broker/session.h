@@ -53,7 +53,8 @@ struct m5_delivery {
     uint8_t state; /* enum m5_delivery_state */
     uint8_t qos;
     bool retain;
-    bool dup; /* was sent on an earlier connection */
+    bool dup;       /* was sent on an earlier connection */
+    uint8_t stored; /* enum m5_stored_body: what the store has of it */
 };
 
 /* Kept without an expiry deadline: the interval starts when the will is published. */
@@ -80,6 +81,10 @@ struct m5_session {
     size_t waiting_bytes; /* of messages in state WAITING */
     uint32_t waiting;
     bool queue_full_reported;
+    bool stored;          /* it outlives its connection, and there is a store: see persist.h */
+    uint64_t settled;     /* stored deliveries of QoS 2 below it may be sent */
+    uint64_t position;    /* of the journal's last change that concerns it */
+    struct m5_held *held; /* what waits for the store */
 
     /* used now and then */
     uint64_t serial; /* 0 when the record is free */
@@ -89,6 +94,7 @@ struct m5_session {
     struct m5_alarm alarm;
     struct m5_list subscriptions;
     struct m5_id_set incoming; /* QoS 2 received, PUBREL awaited */
+    uint32_t incoming_stored;  /* 0: none of them is in the store */
     struct m5_will will;
     struct m5_retained_job *retained; /* what a SUBSCRIBE still has to send */
     struct m5_principal principal;    /* its strings are owned: one block */
@@ -104,6 +110,11 @@ static inline struct m5_delivery *m5_delivery_at(const struct m5_session *sessio
                                                  uint64_t sequence)
 {
     return &session->deliveries[sequence & session->deliveries_mask];
+}
+
+static inline const uint32_t *m5_delivery_ids(const struct m5_delivery *delivery)
+{
+    return delivery->id_count > 1 ? delivery->ids.many : &delivery->ids.one;
 }
 
 struct m5_session *m5_session_find(const struct m5_shard *shard, struct mqtt5_bytes client_id);
@@ -125,6 +136,9 @@ void m5_session_offline(struct m5_shard *shard, struct m5_session *session, bool
 
 /* The alarm of an offline session: will delay or expiry. */
 void m5_session_alarm(struct m5_shard *shard, struct m5_session *session);
+
+/* After a restart: its times begin to count. */
+void m5_session_wake(struct m5_shard *shard, struct m5_session *session);
 
 /* Publishes the will, if there is one, and forgets it. */
 void m5_session_publish_will(struct m5_shard *shard, struct m5_session *session);

@@ -12,8 +12,11 @@
 #include "broker/conn.h"
 #include "broker/delivery.h"
 #include "broker/engine.h"
+#include "broker/hold.h"
+#include "broker/journal.h"
 #include "broker/mail.h"
 #include "broker/message.h"
+#include "broker/persist.h"
 #include "broker/retained.h"
 #include "broker/run.h"
 #include "broker/session.h"
@@ -57,10 +60,14 @@ struct m5_shard {
     struct m5_map sessions;      /* by client id */
     struct m5_map subscriptions; /* by session, filter and share name */
     struct m5_map shared;        /* shared subscriptions by serial number */
-    uint64_t serial;             /* last one given to a session or subscription */
+    uint64_t serial;             /* of m5_serial_next() */
     uint64_t mark;               /* of the current run, for sessions seen */
 
     struct m5_pool conn_pool, session_pool, subscription_pool;
+    struct m5_journal journal;
+    struct m5_holds holds;
+    uint64_t alive_ms; /* when the store was last told that we live; 0: never */
+    bool retained_set; /* a retained message that is stored, by the run that comes */
     struct m5_chunk_store chunks;
     struct m5_message_store messages;
     struct m5_run run;      /* of the connection whose input is being read */
@@ -92,6 +99,9 @@ struct m5_engine {
     struct m5_hash_key id_key; /* of assigned client ids */
     struct m5_access access;   /* what a host without a policy gets */
     uint64_t started_ms;
+    uint64_t wall_ms;      /* what to add to now_ms to have the wall clock's time */
+    size_t rules_size;     /* of config.durability_rules, an owned copy */
+    uint32_t placed_count; /* shards of the broker whose store this was */
     struct m5_index *routes;
     struct m5_retained_store *retained;
     struct m5_channel *channels; /* shard_count squared: [from][to] */
@@ -113,6 +123,20 @@ static inline uint64_t m5_get(const _Atomic uint64_t *counter)
 #define M5_COUNT(shard, name, amount)   m5_add(&(shard)->counters.name, (uint64_t)(amount))
 #define M5_UNCOUNT(shard, name, amount) m5_add(&(shard)->counters.name, -(uint64_t)(amount))
 
+/* A time of the wall clock as one of ours; what is past is past, whenever the broker began. */
+static inline uint64_t m5_from_wall(const struct m5_engine *engine, uint64_t wall_ms)
+{
+    if (wall_ms == M5_NEVER)
+        return M5_NEVER;
+    return wall_ms > engine->wall_ms ? wall_ms - engine->wall_ms : 0;
+}
+
+/* A number that no session, subscription or record of this broker ever had, on any shard. */
+static inline uint64_t m5_serial_next(struct m5_shard *shard)
+{
+    return ++shard->serial * M5_SHARDS_MAX + shard->index;
+}
+
 static inline uint64_t m5_shard_hash(const struct m5_shard *shard, struct mqtt5_bytes bytes)
 {
     return m5_hash(&shard->engine->key, bytes);
@@ -129,6 +153,21 @@ static inline struct m5_conn *m5_session_conn(const struct m5_session *session)
 {
     struct m5_conn *conn = session->conn;
     return conn != NULL && conn->state == M5_CONN_OPEN ? conn : NULL;
+}
+
+/* The shard that has the session of @p client_id in a broker of @p count shards. */
+static inline uint32_t m5_place_of(const struct m5_shard *shard, struct mqtt5_bytes client_id,
+                                   uint32_t count)
+{
+    return (uint32_t)((m5_shard_hash(shard, client_id) >> 32) % count);
+}
+
+#define M5_PLACED_ANYWHERE UINT32_MAX
+
+/* The shard that had the session in the broker whose store this was. */
+static inline uint32_t m5_placed_on(const struct m5_shard *shard, const struct m5_session *session)
+{
+    return m5_place_of(shard, session->principal.client_id, shard->engine->placed_count);
 }
 
 /* May this session be sent @p count messages of @p topic now? Asked for each delivery on every

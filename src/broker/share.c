@@ -3,21 +3,23 @@
 #include "broker/share.h"
 
 #include "broker/shard.h"
+#include "protocol/reader.h"
 
 /* What travels between a member's shard and the home; the parts follow in this order. */
 struct share_mail {
     uint64_t serial; /* of the member's subscription */
+    uint64_t mail;   /* number of its record in the store, 0: none */
     uint64_t expires_at_ms;
     uint32_t name_size, filter_size;
     uint32_t topic_size, properties_size, payload_size;
-    uint8_t qos, retain, flag, padding;
+    uint8_t qos, retain, flag, stored;
 };
 
 /* ---- groups ---- */
 
 uint32_t m5_share_home(const struct m5_shard *shard, struct mqtt5_bytes filter)
 {
-    return (uint32_t)((m5_shard_hash(shard, filter) >> 32) % shard->engine->shard_count);
+    return m5_place_of(shard, filter, shard->engine->shard_count);
 }
 
 static struct m5_share_group *group_find(struct m5_shard *shard, struct mqtt5_bytes filter,
@@ -99,6 +101,8 @@ static bool member_add(struct m5_shard *shard, struct m5_share_group *group,
         return false;
     group->members = members;
     group->members[group->count++] = *member;
+    if (member->stored)
+        m5_sub_list_stored(shard, group->node, 1);
     return true;
 }
 
@@ -192,6 +196,22 @@ static struct m5_share_member *choose(struct m5_shard *shard, struct m5_share_gr
 
 /* ---- mail ---- */
 
+/* In the store until the receiver has stored what it makes of it: name, filter, message. */
+static uint64_t store_mail(struct m5_shard *shard, uint32_t to, struct mqtt5_bytes name,
+                           struct mqtt5_bytes filter, const struct m5_message_view *view)
+{
+    uint64_t number;
+    size_t size = 4 + name.len + filter.len + m5_message_record_size(view);
+    uint8_t *at = m5_persist_mail(shard, to, M5_MAIL_OF_SHARE, size, &number);
+    if (at == NULL)
+        return 0;
+    at = m5_copy(m5_write_u16(at, (uint16_t)name.len), name);
+    at = m5_copy(m5_write_u16(at, (uint16_t)filter.len), filter);
+    m5_message_record_write(view, shard->engine->wall_ms, at);
+    return number;
+}
+
+/* @p mail->stored: a message that has to survive a crash on its way. */
 static bool post(struct m5_shard *shard, uint32_t to, enum m5_mail_type type,
                  const struct share_mail *mail, struct mqtt5_bytes name, struct mqtt5_bytes filter,
                  const struct m5_message_view *view)
@@ -216,6 +236,7 @@ static bool post(struct m5_shard *shard, uint32_t to, enum m5_mail_type type,
         out->qos = view->qos;
         out->retain = view->retain;
         m5_copy(m5_copy(m5_copy(end, view->topic), view->properties), view->payload);
+        out->mail = mail->stored ? store_mail(shard, to, name, filter, view) : 0;
     }
     return true;
 }
@@ -242,11 +263,12 @@ static struct m5_message_view mail_view(const struct share_mail *mail)
         .retain = mail->retain != 0};
 }
 
-/* Tells the home about one of our subscriptions. */
+/* Tells the home about one of our subscriptions; @p stored: of JOIN, and of a message. */
 static bool tell_home(struct m5_shard *shard, const struct m5_subscription *subscription,
-                      enum m5_mail_type type, bool flag, const struct m5_message_view *view)
+                      enum m5_mail_type type, bool flag, bool stored,
+                      const struct m5_message_view *view)
 {
-    struct share_mail mail = {.serial = subscription->serial, .flag = flag};
+    struct share_mail mail = {.serial = subscription->serial, .flag = flag, .stored = stored};
     const struct m5_shared *shared = subscription->shared;
     return post(shard, shared->home, type, &mail, shared->name, shared->filter, view);
 }
@@ -280,7 +302,8 @@ static bool deliver_to_member(struct m5_shard *shard, struct m5_subscription *su
                              .id_count = options.id != 0,
                              .ticket = subscription->serial,
                              .qos = qos,
-                             .retain = retain};
+                             .retain = retain,
+                             .store = m5_is_stored_topic(shard, view->topic)};
     bool taken = m5_delivery_offer(shard, session, &offer);
     if (own != NULL)
         m5_message_release(&shard->messages, own);
@@ -327,16 +350,26 @@ static void route_one(struct m5_shard *shard, struct m5_share_group *group,
         return;
     }
     /* Name and filter go along: should the member have gone, the message finds its way back. */
-    struct share_mail mail = {.serial = member->serial};
+    struct share_mail mail = {.serial = member->serial,
+                              .stored = member->stored && view->qos > 0 &&
+                                        m5_is_stored_topic(shard, view->topic)};
     struct mqtt5_bytes filter = group->node->filter;
     if (!post(shard, member->shard, M5_MAIL_SHARE_DELIVER, &mail, group->name, filter, view))
         M5_COUNT(shard, publish_dropped, 1);
 }
 
+/* After a restart: was the group kept by the shard that the run was on its way to? */
+static bool is_placed(const struct m5_shard *shard, const struct m5_run *run,
+                      const struct m5_share_group *group)
+{
+    return run->placed == M5_PLACED_ANYWHERE ||
+           m5_place_of(shard, group->node->filter, shard->engine->placed_count) == run->placed;
+}
+
 void m5_share_route(struct m5_shard *shard, struct m5_run *run, struct m5_sub_list *list)
 {
     for (struct m5_share_group *group = list->groups; group != NULL; group = group->next)
-        for (uint32_t i = 0; i < run->count; i++) {
+        for (uint32_t i = 0; i < run->count && is_placed(shard, run, group); i++) {
             const struct m5_message_view *view = &run->items[i].view;
             struct m5_message *message = view->qos > 0 ? m5_run_message(shard, run, i) : NULL;
             route_one(shard, group, view, message, run->publisher_hash, NULL);
@@ -363,18 +396,25 @@ enum m5_share_joined m5_share_join(struct m5_shard *shard, struct m5_subscriptio
 {
     const struct m5_shared *shared = subscription->shared;
     if (shared->home != shard->index)
-        return tell_home(shard, subscription, M5_MAIL_SHARE_JOIN, true, NULL) ? M5_SHARE_AWAITED
-                                                                              : M5_SHARE_FAILED;
-    struct m5_share_member member = {
-        .serial = subscription->serial, .shard = shard->index, .online = true};
+        return tell_home(shard, subscription, M5_MAIL_SHARE_JOIN, true,
+                         subscription->session->stored, NULL)
+                   ? M5_SHARE_AWAITED
+                   : M5_SHARE_FAILED;
+    struct m5_share_member member = {.serial = subscription->serial,
+                                     .shard = shard->index,
+                                     .online = true,
+                                     .stored = subscription->session->stored};
     return join_here(shard, &member, shared->name, shared->filter) ? M5_SHARE_JOINED
                                                                    : M5_SHARE_FAILED;
 }
 
-static void leave_here(struct m5_share_group *group, struct m5_share_member *member)
+static void leave_here(struct m5_shard *shard, struct m5_share_group *group,
+                       struct m5_share_member *member)
 {
     if (member == NULL)
         return;
+    if (member->stored)
+        m5_sub_list_stored(shard, group->node, -1);
     uint32_t index = (uint32_t)(member - group->members);
     group->count--;
     memmove(member, member + 1, (group->count - index) * sizeof *member);
@@ -389,11 +429,11 @@ void m5_share_leave(struct m5_shard *shard, struct m5_subscription *subscription
     const struct m5_shared *shared = subscription->shared;
     if (shared->home != shard->index) {
         /* Without memory the home keeps a name that no longer fits: its messages come back. */
-        tell_home(shard, subscription, M5_MAIL_SHARE_LEAVE, false, NULL);
+        tell_home(shard, subscription, M5_MAIL_SHARE_LEAVE, false, false, NULL);
         return;
     }
     struct m5_share_group *group = group_find(shard, shared->filter, shared->name);
-    leave_here(group, member_find(group, shard->index, subscription->serial));
+    leave_here(shard, group, member_find(group, shard->index, subscription->serial));
     if (group != NULL)
         group_settle(shard, group);
 }
@@ -433,7 +473,7 @@ void m5_share_status(struct m5_shard *shard, struct m5_session *session, bool on
         if (shared == NULL)
             continue;
         if (shared->home != shard->index) {
-            tell_home(shard, subscription, M5_MAIL_SHARE_STATUS, online, NULL);
+            tell_home(shard, subscription, M5_MAIL_SHARE_STATUS, online, false, NULL);
             continue;
         }
         struct m5_share_group *group = group_find(shard, shared->filter, shared->name);
@@ -450,7 +490,7 @@ void m5_share_done(struct m5_shard *shard, uint64_t ticket)
         return;
     const struct m5_shared *shared = subscription->shared;
     if (shared->home != shard->index) {
-        tell_home(shard, subscription, M5_MAIL_SHARE_DONE, false, NULL);
+        tell_home(shard, subscription, M5_MAIL_SHARE_DONE, false, false, NULL);
         return;
     }
     struct m5_share_group *group = group_find(shard, shared->filter, shared->name);
@@ -471,11 +511,11 @@ static void return_here(struct m5_shard *shard, struct m5_share_group *group, ui
 }
 
 void m5_share_return(struct m5_shard *shard, struct m5_subscription *subscription,
-                     const struct m5_message_view *view)
+                     const struct m5_message_view *view, bool stored)
 {
     const struct m5_shared *shared = subscription->shared;
     if (shared->home != shard->index) {
-        if (!tell_home(shard, subscription, M5_MAIL_SHARE_RETURN, false, view))
+        if (!tell_home(shard, subscription, M5_MAIL_SHARE_RETURN, false, stored, view))
             M5_COUNT(shard, publish_dropped, 1);
         return;
     }
@@ -487,8 +527,10 @@ void m5_share_return(struct m5_shard *shard, struct m5_subscription *subscriptio
 
 static void answer_join(struct m5_shard *shard, uint32_t from, const struct share_mail *mail)
 {
-    struct m5_share_member member = {
-        .serial = mail->serial, .shard = from, .online = mail->flag != 0};
+    struct m5_share_member member = {.serial = mail->serial,
+                                     .shard = from,
+                                     .online = mail->flag != 0,
+                                     .stored = mail->stored != 0};
     struct share_mail answer = {.serial = mail->serial};
     answer.flag = join_here(shard, &member, mail_name(mail), mail_filter(mail));
     struct mqtt5_bytes none = {0};
@@ -503,7 +545,7 @@ static void home_mail(struct m5_shard *shard, uint32_t from, uint32_t type,
     struct m5_message_view view;
     switch (type) {
     case M5_MAIL_SHARE_LEAVE:
-        leave_here(group, member);
+        leave_here(shard, group, member);
         if (group != NULL)
             group_settle(shard, group);
         break;
@@ -511,6 +553,7 @@ static void home_mail(struct m5_shard *shard, uint32_t from, uint32_t type,
     case M5_MAIL_SHARE_RETURN:
         view = mail_view(mail);
         return_here(shard, group, from, mail->serial, &view);
+        m5_persist_mail_gone(shard, mail->mail);
         break;
     case M5_MAIL_SHARE_DONE:
         if (member != NULL && member->inflight > 0)
@@ -539,6 +582,7 @@ static void member_mail(struct m5_shard *shard, uint32_t from, uint32_t type,
     else if (!post(shard, from, M5_MAIL_SHARE_RETURN, mail, mail_name(mail), mail_filter(mail),
                    &view))
         M5_COUNT(shard, publish_dropped, 1);
+    m5_persist_mail_gone(shard, mail->mail);
 }
 
 void m5_share_mail(struct m5_shard *shard, uint32_t from, const struct m5_mail_record *record)
@@ -551,4 +595,34 @@ void m5_share_mail(struct m5_shard *shard, uint32_t from, const struct m5_mail_r
     case M5_MAIL_SHARE_RECALL: member_mail(shard, from, record->type, mail); break;
     default: home_mail(shard, from, record->type, mail);
     }
+}
+
+/* ---- after a restart ---- */
+
+bool m5_share_restore(struct m5_shard *shard, struct m5_subscription *subscription)
+{
+    const struct m5_shared *shared = subscription->shared;
+    struct m5_share_member member = {
+        .serial = subscription->serial, .shard = shard->index, .stored = true};
+    return join_here(&shard->engine->shards[shared->home], &member, shared->name, shared->filter);
+}
+
+bool m5_share_restore_mail(struct m5_shard *shard, struct mqtt5_bytes record)
+{
+    struct m5_reader reader = m5_reader_of(record);
+    struct mqtt5_bytes name = m5_take_binary(&reader);
+    struct mqtt5_bytes filter = m5_take_binary(&reader);
+    struct mqtt5_filter parsed;
+    struct m5_message_view view;
+    if (!m5_message_record_read(m5_take_bytes(&reader, m5_reader_left(&reader)), &view) ||
+        mqtt5_filter_parse(filter, UINT32_MAX, &parsed) != MQTT5_OK)
+        return false;
+    view.expires_at_ms = m5_from_wall(shard->engine, view.expires_at_ms);
+    struct m5_shard *home = &shard->engine->shards[m5_share_home(shard, filter)];
+    struct m5_share_group *group = group_find(home, filter, name);
+    if (group == NULL)
+        M5_COUNT(home, publish_dropped, 1);
+    else
+        route_one(home, group, &view, NULL, 0, NULL);
+    return true;
 }

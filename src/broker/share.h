@@ -23,6 +23,7 @@ struct m5_share_member {
     uint32_t shard;
     uint32_t inflight; /* handed to it and not completed */
     bool online;
+    bool stored; /* its session is */
 };
 
 struct m5_share_group {
@@ -55,9 +56,17 @@ void m5_share_route(struct m5_shard *shard, struct m5_run *run, struct m5_sub_li
 /* A delivery with a ticket is complete, or was dropped. */
 void m5_share_done(struct m5_shard *shard, uint64_t ticket);
 
-/* Hands a message back to the group of @p subscription, for anybody but this member. */
+/* Hands a message back to the group of @p subscription, for anybody but this member; @p stored: it
+ * was stored for this one. */
 void m5_share_return(struct m5_shard *shard, struct m5_subscription *subscription,
-                     const struct m5_message_view *view);
+                     const struct m5_message_view *view, bool stored);
+
+/* After a restart, before the first turn: @p subscription is a member of its group again, offline.
+ * False without memory. */
+bool m5_share_restore(struct m5_shard *shard, struct m5_subscription *subscription);
+
+/* Likewise: a message of a group that was on its way between shards. False: it makes no sense. */
+bool m5_share_restore_mail(struct m5_shard *shard, struct mqtt5_bytes record);
 
 /* On the member's shard: its group's home has answered (subscribe.c).
  */

@@ -75,6 +75,8 @@ static bool quota_reached(struct m5_conn *conn)
         M5_COUNT(shard, limit_subscriptions, 1);
     else if ((full = m5_engine_memory_full(shard->engine)))
         M5_COUNT(shard, limit_memory, 1);
+    else if ((full = conn->session->stored && (shard->journal.failing || shard->journal.ended)))
+        M5_COUNT(shard, limit_store, 1);
     if (full)
         m5_event_limit(shard, conn, "subscriptions");
     return full;
@@ -111,7 +113,7 @@ static void add(struct m5_conn *conn, const struct mqtt5_filter *filter,
     if (quota_reached(conn))
         return;
     struct m5_subscription *subscription =
-        m5_subscription_add(shard, conn->session, filter, options);
+        m5_subscription_add(shard, conn->session, filter, options, 0);
     enum m5_share_joined joined = M5_SHARE_JOINED;
     if (subscription != NULL && subscription->shared != NULL)
         joined = m5_share_join(shard, subscription);
@@ -121,6 +123,7 @@ static void add(struct m5_conn *conn, const struct mqtt5_filter *filter,
             m5_subscription_remove(shard, subscription);
         return;
     }
+    m5_persist_subscription(shard, subscription);
     item->subscription = subscription;
     item->serial = subscription->serial;
     item->awaited = joined == M5_SHARE_AWAITED;
@@ -141,6 +144,7 @@ static void subscribe_one(struct m5_conn *conn, const struct mqtt5_subscription_
     struct m5_subscription *existing = m5_subscription_find(shard, conn->session, &filter);
     if (existing != NULL) { /* in place: no message is missed [MQTT-3.8.4-4] */
         m5_subscription_change(shard, existing, options);
+        m5_persist_subscription(shard, existing);
         item->subscription = existing;
         item->serial = existing->serial;
         item->code = options.qos;
@@ -173,7 +177,7 @@ static void send_suback(struct m5_conn *conn, const struct m5_suback *suback)
     struct mqtt5_packet packet = {.type = MQTT5_SUBACK,
                                   .as.suback = {.packet_id = suback->packet_id,
                                                 .reason_codes = m5_bytes(codes, suback->count)}};
-    m5_conn_send(conn, &packet);
+    m5_conn_send_answer(conn, &packet, m5_persist_position(shard, conn->session, false));
     m5_free(shard->allocator, codes, suback->count);
 }
 
@@ -255,6 +259,7 @@ void m5_suback_joined(struct m5_shard *shard, uint64_t serial, bool joined)
         suback->awaited--;
         if (!joined) {
             M5_COUNT(shard, limit_memory, 1);
+            m5_persist_subscription_gone(shard, item->subscription);
             m5_subscription_remove(shard, item->subscription);
             item->subscription = NULL;
             item->code = MQTT5_REASON_QUOTA_EXCEEDED;
@@ -290,6 +295,7 @@ static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
             /* What has been sent is completed [MQTT-3.10.4-3]; the rest goes to others. */
             m5_delivery_hand_back(shard, conn->session, subscription->serial);
         }
+        m5_persist_subscription_gone(shard, subscription);
         m5_subscription_remove(shard, subscription); /* [MQTT-3.10.4-2] */
     }
     report(conn, M5_EVENT_UNSUBSCRIBED, text, code);
@@ -311,6 +317,7 @@ void m5_handle_unsubscribe(struct m5_conn *conn, const struct mqtt5_unsubscribe 
     struct mqtt5_packet answer = {.type = MQTT5_UNSUBACK, .as.suback.packet_id = packet->packet_id};
     if (conn->version == MQTT5_VERSION_5)
         answer.as.suback.reason_codes = m5_bytes(codes, packet->count); /* [MQTT-3.11.3-1] */
-    m5_conn_send(conn, &answer); /* [MQTT-3.10.4-4] [MQTT-3.10.4-5] */
+    m5_conn_send_answer(conn, &answer, /* [MQTT-3.10.4-4] [MQTT-3.10.4-5] */
+                        m5_persist_position(shard, conn->session, false));
     m5_free(shard->allocator, codes, packet->count);
 }

@@ -41,6 +41,20 @@ void m5_sub_list_settle(struct m5_shard *shard, struct m5_index_node *node)
     m5_index_unpin(shard->engine->routes, shard->index, node);
 }
 
+void m5_sub_list_stored(struct m5_shard *shard, struct m5_index_node *node, int change)
+{
+    struct m5_sub_list *list = node->lists[shard->index];
+    bool before = list->stored > 0;
+    list->stored += (uint32_t)change;
+    if ((list->stored > 0) != before)
+        m5_index_mark_stored(node, shard->index, !before);
+}
+
+static bool is_stored(const struct m5_subscription *subscription)
+{
+    return subscription->session->stored && subscription->options.qos > 0;
+}
+
 static bool list_add(struct m5_shard *shard, struct m5_index_node *node,
                      const struct m5_sub_entry *entry)
 {
@@ -173,13 +187,13 @@ static bool enlist(struct m5_shard *shard, struct m5_subscription *subscription,
 
 struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_session *session,
                                             const struct mqtt5_filter *filter,
-                                            struct m5_sub_options options)
+                                            struct m5_sub_options options, uint64_t serial)
 {
     struct m5_subscription *subscription = m5_pool_take(&shard->subscription_pool);
     if (subscription == NULL)
         return NULL;
     *subscription = (struct m5_subscription){.session = session,
-                                             .serial = ++shard->serial,
+                                             .serial = serial != 0 ? serial : m5_serial_next(shard),
                                              .options = options,
                                              .hash = hash_of(shard, session, filter)};
     bool shared = filter->share_name.len > 0;
@@ -193,6 +207,8 @@ struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_se
     if (shared) {
         session->share_count++;
         M5_COUNT(shard, shared_subscriptions, 1);
+    } else if (is_stored(subscription)) {
+        m5_sub_list_stored(shard, subscription->node, 1);
     }
     return subscription;
 
@@ -206,10 +222,26 @@ fail_record:
 void m5_subscription_change(struct m5_shard *shard, struct m5_subscription *subscription,
                             struct m5_sub_options options)
 {
+    int change = -(int)is_stored(subscription);
     subscription->options = options;
+    change += is_stored(subscription);
     if (subscription->node != NULL) {
+        if (change != 0)
+            m5_sub_list_stored(shard, subscription->node, change);
         struct m5_sub_list *list = subscription->node->lists[shard->index];
         list->entries[subscription->position].options = options;
+    }
+}
+
+void m5_subscriptions_stored(struct m5_shard *shard, struct m5_session *session, bool stored)
+{
+    M5_ASSERT(session->stored != stored || m5_list_empty(&session->subscriptions));
+    for (struct m5_list *at = session->subscriptions.next; at != &session->subscriptions;
+         at = at->next) {
+        struct m5_subscription *subscription =
+            M5_CONTAINER_OF(at, struct m5_subscription, in_session);
+        if (subscription->node != NULL && subscription->options.qos > 0)
+            m5_sub_list_stored(shard, subscription->node, stored ? 1 : -1);
     }
 }
 
@@ -226,6 +258,8 @@ void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subs
         m5_map_remove(&shard->shared, (uint32_t)subscription->serial, subscription);
         m5_free(shard->allocator, subscription->shared, subscription->shared->size);
     } else {
+        if (is_stored(subscription))
+            m5_sub_list_stored(shard, subscription->node, -1);
         list_remove(shard, subscription->node, subscription->position);
     }
     m5_pool_give(&shard->subscription_pool, subscription);

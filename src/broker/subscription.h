@@ -53,6 +53,7 @@ struct m5_sub_entry {
 struct m5_sub_list {
     struct m5_share_group *groups; /* linked */
     uint32_t count, capacity;
+    uint32_t stored; /* subscribers, and members of groups, whose messages are stored */
     struct m5_sub_entry entries[];
 };
 
@@ -70,11 +71,11 @@ struct m5_subscription *m5_subscription_find(const struct m5_shard *shard,
  * subscriptions so, never by pointer. */
 struct m5_subscription *m5_shared_find(const struct m5_shard *shard, uint64_t serial);
 
-/* Makes a subscription that did not exist; a shared one still has to join its group (share.h).
- * NULL without memory, nothing changed. */
+/* Makes a subscription that did not exist, with this serial number (0: a new one); a shared one
+ * still has to join its group (share.h). NULL without memory, nothing changed. */
 struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_session *session,
                                             const struct mqtt5_filter *filter,
-                                            struct m5_sub_options options);
+                                            struct m5_sub_options options, uint64_t serial);
 
 /* Changes the options of an existing one [MQTT-3.8.4-3]. */
 void m5_subscription_change(struct m5_shard *shard, struct m5_subscription *subscription,
@@ -82,6 +83,13 @@ void m5_subscription_change(struct m5_shard *shard, struct m5_subscription *subs
 
 /* Frees @p subscription; a shared one must have left its group. */
 void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subscription);
+
+/* All subscriptions of @p session get stored messages from now on, or none does any more; groups of
+ * other shards learn it when it joins or leaves. */
+void m5_subscriptions_stored(struct m5_shard *shard, struct m5_session *session, bool stored);
+
+/* @p change more subscribers of the node's list on this shard have their messages stored. */
+void m5_sub_list_stored(struct m5_shard *shard, struct m5_index_node *node, int change);
 
 /* The node's list on this shard, made on demand and pinned; NULL without memory. */
 struct m5_sub_list *m5_sub_list_pin(struct m5_shard *shard, const struct mqtt5_filter *filter,

@@ -1,0 +1,63 @@
+/* What waits until the store has what it depends on: answers to clients, connections that may not
+ * be told yet that their session was found, deliveries at QoS 2.
+ *
+ * Answers of one connection leave in the order in which they were written, whatever they wait for
+ * [MQTT-4.6.0-2] [MQTT-4.6.0-3]; messages and PINGRESP pass them by.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef M5_BROKER_HOLD_H
+#define M5_BROKER_HOLD_H
+
+#include "broker/output.h"
+
+struct m5_conn;
+struct m5_session;
+struct m5_shard;
+
+/* What is held for one connection or session; lives until its last entry has left. */
+struct m5_held {
+    struct m5_conn *conn;       /* NULL: it has gone */
+    struct m5_session *session; /* likewise */
+    struct m5_output answers;
+    uint32_t entries; /* in the shard's queue */
+};
+
+enum m5_hold_kind { M5_HOLD_ANSWERS, M5_HOLD_CONN, M5_HOLD_DELIVERIES };
+
+struct m5_hold_entry {
+    struct m5_held *held;
+    uint64_t position; /* of the journal */
+    uint64_t amount;   /* ANSWERS: bytes; DELIVERIES: those before this number may be sent */
+    enum m5_hold_kind kind;
+};
+
+/* A ring, by position. */
+struct m5_holds {
+    struct m5_hold_entry *entries;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint64_t head, tail;
+};
+
+/* Room for @p size bytes of an answer that may leave when @p position is stored, and all answers
+ * before it have left. NULL without memory. */
+uint8_t *m5_hold_answer(struct m5_conn *conn, size_t size, uint64_t position);
+
+/* Nothing of @p conn is sent before @p position is stored; false without memory. */
+bool m5_hold_conn(struct m5_conn *conn, uint64_t position);
+
+/* The deliveries of @p session before @p sequence may be sent when @p position is stored; false
+ * without memory. */
+bool m5_hold_deliveries(struct m5_session *session, struct m5_shard *shard, uint64_t sequence,
+                        uint64_t position);
+
+/* Lets go what waited for positions up to @p stored. */
+void m5_hold_release(struct m5_shard *shard, uint64_t stored);
+
+/* Connections that were not read from, since the journal was full, go on. */
+void m5_hold_resume(struct m5_shard *shard);
+
+/* The connection or session goes: what is held for it is forgotten. */
+void m5_hold_forget(struct m5_shard *shard, struct m5_held **held);
+
+void m5_hold_fini(struct m5_shard *shard);
+
+#endif
