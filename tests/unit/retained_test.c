@@ -25,7 +25,7 @@ struct fixture {
 static void set_up_limited(struct fixture *f, struct m5_retained_limits limits)
 {
     test_allocator_init(&f->memory);
-    f->store = m5_retained_new(&f->memory.table, &key, &limits);
+    f->store = m5_retained_new(&f->memory.table, &key, &limits, 0);
     assert_non_null(f->store);
 }
 
@@ -293,7 +293,7 @@ static void set_up_meddled(struct fixture *f, struct meddler *meddler)
     test_allocator_init(&f->memory);
     *meddler = (struct meddler){.f = f, .topics = MEDDLED};
     meddler->table = (struct mqtt5_allocator){meddler, meddle, meddle_free};
-    f->store = m5_retained_new(&meddler->table, &key, &no_limits);
+    f->store = m5_retained_new(&meddler->table, &key, &no_limits, 0);
     for (unsigned i = MEDDLED; i-- > 0;) { /* a walk begins with what came last: r/0/t */
         char topic[32];
         numbered_topic(topic, sizeof topic, i);
@@ -661,7 +661,7 @@ static void each_failing_allocation_leaves_the_store_whole(void **state)
         struct fixture f;
         test_allocator_init(&f.memory);
         test_allocator_fail_nth(&f.memory, nth);
-        f.store = m5_retained_new(&f.memory.table, &key, &no_limits);
+        f.store = m5_retained_new(&f.memory.table, &key, &no_limits, 0);
         if (f.store != NULL) {
             use_with_failure(&f);
             m5_retained_free(f.store);
