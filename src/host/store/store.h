@@ -57,8 +57,8 @@ struct m5_store_options {
     struct m5_store_hooks hooks;
     uint32_t gather_ms;     /* 50: how long a batch that nobody waits for waits for company */
     size_t group_bytes;     /* 16 MiB: batches of one commit; a larger batch goes alone */
-    uint64_t map_bytes;     /* 1 TiB: address space of the map, grows when it is full */
-    uint64_t segment_bytes; /* 64 MiB: a segment of the log that is longer is ended */
+    uint64_t map_bytes;     /* 64 GiB: address space of the map, grows when it is full */
+    uint64_t segment_bytes; /* 32 MiB: a segment of the log that is longer is ended */
     uint64_t log_bytes_max; /* 1 GiB: log not yet in the map; beyond it storing fails */
     uint32_t apply_changes; /* 100,000 changes, */
     size_t apply_bytes;     /* 16 MiB of log, or */
