@@ -1,8 +1,8 @@
 /* The offline queue in a file: which messages there are, and which go when there are too many.
  *
  * The index is an array in the order of identifiers, which is the order in the file. What is
- * removed stays as a hole until holes are the larger half. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+ * removed stays as a hole until holes are the larger half.
+ * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/client/spool.h"
 
 #include "base/alloc.h"
