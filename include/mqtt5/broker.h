@@ -158,14 +158,18 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_config_check(
 
 /** Makes a broker and binds its listeners; nothing is served before mqtt5_broker_run(). Options
  *  are copied. @p why (may be NULL) gets a sentence for people on failure, valid until the next
- *  call on this thread. @return MQTT5_OK, MQTT5_ERR_CONFIG, MQTT5_ERR_NOMEM, MQTT5_ERR_IO (an
- *  address cannot be bound). On failure *out is NULL. */
+ *  call on this thread. With a storage_dir its sessions and retained messages are read back first.
+ *  @return MQTT5_OK, MQTT5_ERR_CONFIG (also: another broker has the storage_dir, or it cannot be
+ *  used), MQTT5_ERR_NOMEM, MQTT5_ERR_IO (an address cannot be bound, the store's disk fails). On
+ *  failure *out is NULL. */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_new(
     const struct mqtt5_broker_options *options, struct mqtt5_broker **out, const char **why);
 
 /** Serves until mqtt5_broker_stop(): the calling thread is the first worker. Then drains: listeners
  *  close, clients get DISCONNECT 0x8B, what is written is flushed for at most 3 s.
- *  @return MQTT5_OK, or MQTT5_ERR_IO when a worker could not be started. */
+ *  With a store, what is left is then stored: for at most 5 s while storing fails.
+ *  @return MQTT5_OK, or MQTT5_ERR_IO when a worker could not be started or something could not be
+ *  stored (nothing that was acknowledged). */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker);
 
 /** Asks mqtt5_broker_run() to end. Any thread, and safe in a signal handler. */

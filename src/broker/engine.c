@@ -335,7 +335,7 @@ uint64_t m5_shard_end(struct m5_shard *shard)
 uint64_t m5_shard_deadline(const struct m5_shard *shard)
 {
     uint64_t deadline = m5_timer_next_deadline(&shard->wheel);
-    if (!m5_list_empty(&shard->resumed))
+    if (!m5_list_empty(&shard->resumed) || shard->journal.open != NULL)
         return 0;
     if (shard->engine->shard_count == 1)
         return deadline;

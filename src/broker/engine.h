@@ -226,6 +226,13 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
     X(limit_store)            \
     X(store_waiting)          \
     X(store_bytes)            \
+    X(store_failing)          \
+    X(store_commits)          \
+    X(store_changes)          \
+    X(store_failures)         \
+    X(store_commit_us)        \
+    X(store_bytes_used)       \
+    X(store_bytes_file)       \
     X(limit_connect_timeout)  \
     X(limit_keep_alive)       \
     X(errors_malformed)       \

@@ -193,6 +193,29 @@ void m5_shard_store_failing(struct m5_shard *shard, bool failing)
     shard->journal.failing = failing;
 }
 
+static void set(_Atomic uint64_t *counter, uint64_t value)
+{
+    atomic_store_explicit(counter, value, memory_order_relaxed);
+}
+
+void m5_shard_store_figures(struct m5_shard *shard, const struct m5_store_figures *figures)
+{
+    M5_ASSERT(shard->index == 0);
+    struct m5_counters *counters = &shard->counters;
+    set(&counters->store_failing, figures->failing);
+    set(&counters->store_commits, figures->commits);
+    set(&counters->store_changes, figures->changes);
+    set(&counters->store_failures, figures->failures);
+    set(&counters->store_commit_us, figures->commit_us);
+    set(&counters->store_bytes_used, figures->bytes_used);
+    set(&counters->store_bytes_file, figures->bytes_file);
+}
+
+void m5_shard_unstored(struct m5_shard *shard, struct m5_batch *batch)
+{
+    batch_free(shard, batch);
+}
+
 void m5_journal_fini(struct m5_shard *shard)
 {
     struct m5_journal *journal = &shard->journal;

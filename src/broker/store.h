@@ -90,6 +90,9 @@ struct m5_batch *m5_shard_seal(struct m5_shard *shard);
 /* @p batch, the oldest one that is out, is durable. On the shard's thread, within a turn. */
 void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch);
 
+/* @p batch will not be stored: the broker ends. Frees it, lets nothing go. */
+void m5_shard_unstored(struct m5_shard *shard, struct m5_batch *batch);
+
 /* Changes of retained messages, of all shards, oldest first (a list by `next`); NULL: none. One
  * thread at a time, any thread. To be taken after the shards' batches, applied after them. */
 struct m5_batch *m5_retained_seal(struct m5_engine *engine);

@@ -59,6 +59,16 @@
     X("limits/memory", s->limit_memory)                                                         \
     X("limits/connect_timeout", s->limit_connect_timeout)                                       \
     X("limits/keep_alive", s->limit_keep_alive)                                                 \
+    X("limits/store", s->limit_store)                                                           \
+    X("store/failing", s->store_failing)                                                        \
+    X("store/waiting", s->store_waiting)                                                        \
+    X("store/pending/bytes", s->store_bytes)                                                    \
+    X("store/commits", s->store_commits)                                                        \
+    X("store/changes", s->store_changes)                                                        \
+    X("store/failures", s->store_failures)                                                      \
+    X("store/commit_us", s->store_commit_us)                                                    \
+    X("store/bytes/used", s->store_bytes_used)                                                  \
+    X("store/bytes/file", s->store_bytes_file)                                                  \
     X("errors/malformed", s->errors_malformed)                                                  \
     X("errors/protocol", s->errors_protocol)                                                    \
     X("denied/connect", s->denied_connect)                                                      \

@@ -54,6 +54,8 @@
       "their bytes")                                                                              \
     X(NULL, retained_message_size_max, "retained-message-size-max", SIZE, 0, 4294967295, "SIZE",  \
       "0", "payload of a retained message")                                                       \
+    X(NULL, store_bytes_max, "store-bytes-max", SIZE, 65536, UINT64_MAX, "SIZE", "64MiB",         \
+      "changes of one worker that wait to be stored (publishers then wait)")                      \
     X(NULL, memory_max, "memory-max", SIZE, 0, UINT64_MAX, "SIZE", "0",                           \
       "memory of the engine; 0 = 3/4 of the machine's")
 

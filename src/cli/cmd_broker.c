@@ -28,7 +28,9 @@ struct broker_call {
     struct cli_strings hosts;
     uint64_t workers;
     bool allow_anonymous, no_sys_topics, log_json, verbose, debug, non_interactive;
-    int storage_backend, queue_policy, shared_strategy, log_level;
+    int storage_backend, storage_damaged, durability, queue_policy, shared_strategy, log_level;
+    const char *storage_dir;
+    struct cli_strings durability_rules;
     const char *response_information;
 #define X(group, field, ...) uint64_t field;
     CLI_BROKER_NUMBERS(X)
@@ -38,10 +40,18 @@ struct broker_call {
 #undef X
 };
 
-enum storage_backend { STORAGE_MEMORY, STORAGE_FILE };
+enum storage_backend { STORAGE_FILE, STORAGE_MEMORY };
 
 static const struct cli_choice storage_backends[] = {
-    {"memory", STORAGE_MEMORY}, {"file", STORAGE_FILE}, {NULL, 0}};
+    {"file", STORAGE_FILE}, {"memory", STORAGE_MEMORY}, {NULL, 0}};
+
+static const struct cli_choice damaged_policies[] = {
+    {"set_aside", MQTT5_STORAGE_SET_ASIDE}, {"refuse", MQTT5_STORAGE_REFUSE}, {NULL, 0}};
+
+static const struct cli_choice durabilities[] = {{"strict", MQTT5_DURABILITY_STRICT},
+                                                 {"relaxed", MQTT5_DURABILITY_RELAXED},
+                                                 {"memory", MQTT5_DURABILITY_MEMORY},
+                                                 {NULL, 0}};
 
 static const struct cli_choice queue_policies[] = {
     {"drop_newest", MQTT5_QUEUE_DROP_NEWEST}, {"drop_oldest", MQTT5_QUEUE_DROP_OLDEST}, {NULL, 0}};
@@ -84,13 +94,40 @@ static const struct cli_option option_table[] = {
      .value = "N",
      .fallback = "0",
      .help = "threads that serve clients, 0 = one per core"},
-    {.name = "storage-backend",
+    {.group = "Durability",
+     .name = "storage-backend",
      .type = CLI_CHOICE,
      FIELD(storage_backend),
      .choices = storage_backends,
-     .value = "memory",
-     .fallback = "memory",
-     .help = "where sessions and retained messages are kept"},
+     .value = "file|memory",
+     .fallback = "file",
+     .help = "where sessions, queued and retained messages are kept"},
+    {.name = "storage-dir",
+     .type = CLI_STRING,
+     FIELD(storage_dir),
+     .value = "DIR",
+     .fallback = "./mqtt_storage",
+     .help = "folder of the file backend, made if it is missing"},
+    {.name = "durability",
+     .type = CLI_CHOICE,
+     FIELD(durability),
+     .choices = durabilities,
+     .value = "strict|relaxed|memory",
+     .fallback = "strict",
+     .help = "what an acknowledgement promises: synced to disk, handed to the store, nothing"},
+    {.name = "durability-for",
+     .type = CLI_STRING,
+     .repeatable = true,
+     FIELD(durability_rules),
+     .value = "FILTER=LEVEL",
+     .help = "the same for topics that match; the first that does decides"},
+    {.name = "storage-damaged",
+     .type = CLI_CHOICE,
+     FIELD(storage_damaged),
+     .choices = damaged_policies,
+     .value = "set_aside|refuse",
+     .fallback = "set_aside",
+     .help = "a store that cannot be read: rename it and start empty, or do not start"},
     {.group = "Log, on standard error",
      .name = "log-level",
      .type = CLI_CHOICE,
@@ -174,6 +211,7 @@ static void copy_config(const struct cli_call *call, struct mqtt5_broker_config 
 #undef X
     config->queue_policy = (enum mqtt5_queue_policy)from->queue_policy;
     config->shared_strategy = (enum mqtt5_shared_strategy)from->shared_strategy;
+    config->durability = (enum mqtt5_durability)from->durability;
     config->response_information = from->response_information;
     if (from->no_sys_topics)
         config->sys_interval_s = 0;
@@ -232,13 +270,64 @@ static int read_hosts(const struct cli_call *call, struct listeners *out)
 static int check_call(const struct cli_call *call)
 {
     const struct broker_call *from = (const struct broker_call *)call->options;
-    if (from->storage_backend == STORAGE_FILE)
-        return cli_usage(call, "--storage-backend file comes with the durable store, which this "
-                               "version does not have yet: use memory");
+    if (from->storage_backend == STORAGE_MEMORY && cli_given(call, "storage-dir"))
+        return cli_usage(call, "--storage-dir is of no use with --storage-backend memory");
+    if (from->storage_dir == NULL || from->storage_dir[0] == 0)
+        return cli_usage(call, "--storage-dir needs the name of a folder");
     if (cli_given(call, "allow-anonymous") && !from->allow_anonymous)
         return cli_usage(call, "--allow-anonymous=false would leave nobody who can connect: there "
                                "is no authentication yet");
     return CLI_OK;
+}
+
+/* The rules of the command line; each text is cut at its last '='. */
+struct rules {
+    struct mqtt5_durability_rule items[MQTT5_DURABILITY_RULES_MAX];
+    size_t count;
+};
+
+static int read_rule(const struct cli_call *call, const char *text,
+                     struct mqtt5_durability_rule *rule)
+{
+    const char *cut = strrchr(text, '=');
+    if (cut == NULL || cut == text)
+        return cli_usage(call,
+                         "--durability-for %s: write it as FILTER=LEVEL, for example "
+                         "'telemetry/#=memory'",
+                         text);
+    const struct cli_choice *choice = durabilities;
+    while (choice->name != NULL && strcmp(choice->name, cut + 1) != 0)
+        choice++;
+    if (choice->name == NULL)
+        return cli_usage(call, "--durability-for %s: %s is none of strict, relaxed, memory", text,
+                         cut + 1);
+    char *filter = strndup(text, (size_t)(cut - text));
+    if (filter == NULL)
+        return cli_failed(call, "out of memory");
+    *rule = (struct mqtt5_durability_rule){.filter = filter,
+                                           .durability = (enum mqtt5_durability)choice->value};
+    return CLI_OK;
+}
+
+static int read_rules(const struct cli_call *call, struct rules *out)
+{
+    const struct broker_call *from = (const struct broker_call *)call->options;
+    if (from->durability_rules.count > M5_COUNT_OF(out->items))
+        return cli_usage(call, "at most %d rules --durability-for can be given",
+                         MQTT5_DURABILITY_RULES_MAX);
+    int code = CLI_OK;
+    for (size_t i = 0; i < from->durability_rules.count && code == CLI_OK; i++) {
+        code = read_rule(call, from->durability_rules.items[i], &out->items[i]);
+        out->count += code == CLI_OK;
+    }
+    return code;
+}
+
+static void free_rules(struct rules *rules)
+{
+    for (size_t i = 0; i < rules->count; i++)
+        free((char *)(uintptr_t)rules->items[i].filter);
+    free(rules);
 }
 
 /* ---- signals ---- */
@@ -330,7 +419,8 @@ static int serve(const struct cli_call *call, const struct mqtt5_broker_options 
         if (mqtt5_broker_run(broker) == MQTT5_OK)
             code = CLI_OK;
         else
-            cli_error(call, "a worker could not be started");
+            cli_error(call, "a worker could not be started, or not everything was stored: see the "
+                            "log");
     }
     close_watch(watch);
     mqtt5_broker_free(broker);
@@ -341,17 +431,27 @@ static int serve(const struct cli_call *call, const struct mqtt5_broker_options 
 static int run(const struct cli_call *call)
 {
     struct listeners *listeners = (struct listeners *)calloc(1, sizeof *listeners);
-    if (listeners == NULL)
-        return cli_failed(call, "out of memory");
-    int code = check_call(call);
+    struct rules *rules = (struct rules *)calloc(1, sizeof *rules);
+    int code = CLI_OK;
+    if (listeners == NULL || rules == NULL)
+        code = cli_failed(call, "out of memory");
+    if (code == CLI_OK)
+        code = check_call(call);
     if (code == CLI_OK)
         code = read_hosts(call, listeners);
+    if (code == CLI_OK)
+        code = read_rules(call, rules);
     if (code == CLI_OK) {
         const struct broker_call *from = (const struct broker_call *)call->options;
         struct mqtt5_broker_options options;
         mqtt5_broker_options_init(&options);
         copy_config(call, &options.config);
         options.config.allow_anonymous = true; /* or read_hosts() would have refused */
+        options.config.durability_rules = rules->items;
+        options.config.durability_rule_count = (uint32_t)rules->count;
+        if (from->storage_backend == STORAGE_FILE)
+            options.storage_dir = from->storage_dir;
+        options.storage_damaged = (enum mqtt5_storage_damaged)from->storage_damaged;
         options.listeners = listeners->items;
         options.listener_count = listeners->count;
         options.workers = (uint32_t)from->workers;
@@ -361,6 +461,8 @@ static int run(const struct cli_call *call)
         code = serve(call, &options);
     }
     free(listeners);
+    if (rules != NULL)
+        free_rules(rules);
     return code;
 }
 

@@ -8,6 +8,7 @@
 #include "broker/engine.h"
 #include "host/broker.h"
 #include "host/listener.h"
+#include "host/persistence.h"
 #include "host/worker.h"
 
 #include <errno.h>
@@ -28,7 +29,8 @@ struct mqtt5_broker {
     struct m5_crew crew;
     struct m5_log_sink sink;
     struct m5_log log; /* of the thread that makes and runs the broker */
-    uint16_t *ports;   /* by listener */
+    struct m5_persistence persistence;
+    uint16_t *ports; /* by listener */
     size_t listener_count;
     bool ran;
 };
@@ -229,12 +231,15 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
         config.allow_anonymous = true; /* the default listeners are on loopback only */
     if (config.memory_max == 0)
         config.memory_max = three_quarters_of_memory();
-    struct timespec now;
+    struct timespec now, wall;
     clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_REALTIME, &wall);
     struct m5_engine_env env = {
         .allocator = broker->crew.allocator,
         .shard_count = broker->crew.worker_count,
         .now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
+        .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
+        .store = options->storage_dir != NULL,
         .events = options->log_level > MQTT5_LOG_ERROR,
     };
     if (getrandom(env.seed, sizeof env.seed, 0) != (ssize_t)sizeof env.seed)
@@ -276,6 +281,15 @@ static void log_start(struct mqtt5_broker *broker, const struct mqtt5_broker_opt
     }
 }
 
+static enum mqtt5_error open_store(struct mqtt5_broker *broker,
+                                   const struct mqtt5_broker_options *options)
+{
+    char why[M5_STORE_WHY_SIZE];
+    const enum mqtt5_error error =
+        m5_persistence_open(&broker->persistence, &broker->crew, options, &broker->log, why);
+    return error == MQTT5_OK ? MQTT5_OK : fail(error, "%s", why);
+}
+
 static enum mqtt5_error make(struct mqtt5_broker *broker,
                              const struct mqtt5_broker_options *options)
 {
@@ -286,6 +300,8 @@ static enum mqtt5_error make(struct mqtt5_broker *broker,
         return error;
     log_start(broker, options, m5_raise_descriptor_limit());
     error = open_listeners(broker, options);
+    if (error == MQTT5_OK && options->storage_dir != NULL)
+        error = open_store(broker, options);
     m5_log_flush(&broker->log);
     return error;
 }
@@ -357,6 +373,8 @@ enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
     if (broker->ran)
         return MQTT5_ERR_CLOSED;
     broker->ran = true;
+    if (!m5_persistence_start(&broker->persistence))
+        return MQTT5_ERR_IO;
     uint32_t started = 1;
     while (started < crew->worker_count && start_thread(&crew->workers[started]) == 0)
         started++;
@@ -369,6 +387,7 @@ enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
         pthread_join(crew->workers[i].thread, &result);
         ok = result != NULL && ok;
     }
+    ok = m5_persistence_stop(&broker->persistence, &broker->log) && ok;
     m5_log_note(&broker->log, M5_LOG_BROKER_STOPPED, "result", ok ? "ok" : "failed");
     return ok ? MQTT5_OK : MQTT5_ERR_IO;
 }
@@ -389,6 +408,7 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
         return;
     struct m5_crew *crew = &broker->crew;
     const struct mqtt5_allocator *allocator = crew->allocator;
+    m5_persistence_close(&broker->persistence);
     for (uint32_t i = 0; crew->workers != NULL && i < crew->worker_count; i++)
         m5_worker_fini(&crew->workers[i]);
     m5_free(allocator, crew->workers, crew->worker_count * sizeof *crew->workers);

@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "host/listener.h"
 #include "host/log_event.h"
+#include "host/store/store.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -28,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define FIGURES_MS         1000u /* between two looks at the figures of the store */
 #define ACCEPT_BATCH       64    /* connections taken from a listener in one turn */
 #define ACCEPT_PAUSE_MS    100   /* when the system is short of memory for sockets */
 #define TURNED_AWAY_LOG_MS 10000 /* between two lines that say how many */
@@ -449,6 +451,42 @@ static void trim(struct m5_worker *worker)
     malloc_trim(0);
 }
 
+/* ---- the store ---- */
+
+/* Takes in what has become durable since the last turn. */
+static void take_stored(struct m5_worker *worker)
+{
+    struct m5_store *store = worker->crew->store;
+    if (store == NULL)
+        return;
+    const bool failing = atomic_load_explicit(&worker->crew->store_failing, memory_order_relaxed);
+    if (failing != worker->store_failing)
+        m5_shard_store_failing(worker->shard, failing);
+    worker->store_failing = failing;
+    struct m5_batch *batch = m5_store_take(store, worker->index);
+    while (batch != NULL) {
+        struct m5_batch *next = batch->next;
+        m5_shard_stored(worker->shard, batch);
+        batch = next;
+    }
+    if (worker->index != 0 || worker->now_ms < worker->figures_ms)
+        return;
+    worker->figures_ms = worker->now_ms + FIGURES_MS;
+    struct m5_store_figures figures;
+    m5_store_figures(store, &figures);
+    m5_shard_store_figures(worker->shard, &figures);
+}
+
+/* Hands over what this turn changed: before its mail goes. */
+static void submit_changes(struct m5_worker *worker)
+{
+    if (worker->crew->store == NULL)
+        return;
+    struct m5_batch *batch = m5_shard_seal(worker->shard);
+    if (batch != NULL)
+        m5_store_submit(worker->crew->store, batch);
+}
+
 static void turn(struct m5_worker *worker)
 {
     let_gather(worker);
@@ -457,9 +495,11 @@ static void turn(struct m5_worker *worker)
     worker->now_ms = read_clock();
     const uint64_t before = m5_shard_work(worker->shard);
     m5_shard_begin(worker->shard, worker->now_ms);
+    take_stored(worker);
     adopt_moved(worker);
     handle_events(worker, count);
     judge(worker, count, m5_shard_work(worker->shard) - before);
+    submit_changes(worker);
     const uint64_t wakes = m5_shard_end(worker->shard);
     struct m5_conn *conn;
     while ((conn = m5_shard_next_dirty(worker->shard)) != NULL)

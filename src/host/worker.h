@@ -36,6 +36,7 @@ struct m5_socket {
 };
 static_assert(sizeof(struct m5_socket) <= 32, "idle connections are counted by the million");
 
+struct m5_store;
 struct m5_worker;
 
 /* What the workers of a broker share. */
@@ -45,6 +46,8 @@ struct m5_crew {
     struct m5_log_sink *sink;
     struct m5_worker *workers;
     uint32_t worker_count;
+    struct m5_store *store;    /* NULL: everything is in memory only */
+    atomic_bool store_failing; /* commits fail at present */
     atomic_bool stopping;
 };
 
@@ -53,6 +56,8 @@ struct m5_worker {
     uint32_t index;
     struct m5_shard *shard;
     pthread_t thread;
+    bool store_failing;      /* as the shard has been told */
+    uint64_t figures_ms;     /* of worker 0: when the shard is given the store's figures again */
     bool pipelined;          /* the last turn had many packets from few sockets: see let_gather() */
     uint64_t now_ms;         /* monotonic, read once a turn */
     uint64_t drain_until_ms; /* 0 until it drains */
