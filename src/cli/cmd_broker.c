@@ -457,8 +457,11 @@ static int run(const struct cli_call *call)
         options.workers = (uint32_t)from->workers;
         options.log_level = log_level(call);
         options.log_json = from->log_json;
+        const char *why;
         open_standard_files();
-        code = serve(call, &options);
+        code = mqtt5_broker_config_check(&options.config, &why) == MQTT5_OK
+                   ? serve(call, &options)
+                   : cli_usage(call, "%s", why);
     }
     free(listeners);
     if (rules != NULL)

@@ -131,7 +131,10 @@ static void what_cannot_work_is_a_usage_error(void **state)
     static const struct {
         const char *arguments[4], *text;
     } cases[] = {
-        {{"--storage-backend", "file", NULL}, "durable store"},
+        {{"--durability-for", "a/#", NULL}, "FILTER=LEVEL"},
+        {{"--durability-for", "a/#=often", NULL}, "none of strict, relaxed, memory"},
+        {{"--durability-for", "$share/g/a=strict", NULL}, "$share"},
+        {{"--storage-dir", "", NULL}, "name of a folder"},
         {{"--storage-backend", "tape", NULL}, ""},
         {{"--allow-anonymous=false", NULL}, "nobody who can connect"},
         {{"--host", "::1:1883", NULL}, "brackets"},
@@ -154,13 +157,13 @@ static void a_flag_counts_before_its_variable(void **state)
 {
     (void)state;
     struct child child;
-    const char *const none[] = {"--storage-backend", "file", NULL};
-    const char *const flag[] = {"--max-qos", "1", "--storage-backend", "file", NULL};
+    const char *const none[] = {"--durability-for", "a", NULL};
+    const char *const flag[] = {"--max-qos", "1", "--durability-for", "a", NULL};
     setenv("MQTT5_MAX_QOS", "3", 1);
     assert_int_equal(run_to_end(&child, none), CLI_USAGE);
     assert_non_null(strstr(child.text, "MQTT5_MAX_QOS"));
     assert_int_equal(run_to_end(&child, flag), CLI_USAGE);
-    assert_non_null(strstr(child.text, "durable store"));
+    assert_non_null(strstr(child.text, "FILTER=LEVEL"));
     unsetenv("MQTT5_MAX_QOS");
     setenv("MQTT5_BIND", "127.0.0.1:0,0.0.0.0:0", 1);
     const char *const nothing[] = {NULL};
@@ -246,6 +249,7 @@ static void the_service_manager_is_told(void **state)
 
 int main(void)
 {
+    setenv("MQTT5_STORAGE_BACKEND", "memory", 1); /* tests run side by side */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(addresses_of_other_machines_want_a_word),
         cmocka_unit_test(what_cannot_work_is_a_usage_error),
