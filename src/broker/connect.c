@@ -387,11 +387,13 @@ static void attach(struct m5_conn *conn, struct m5_session *session)
     start_keep_alive(conn);
 }
 
-/* "Session present" is said when the session as it is now is durable; false: no memory. */
-static bool promise(struct m5_conn *conn, struct m5_session *session)
+/* "Session present" is said when the session as it is now is durable, the opposite when the end of
+ * the session that was there is. False: no memory. */
+static bool promise(struct m5_conn *conn, uint64_t position)
 {
-    uint64_t position = m5_persist_position(conn->shard, session, false);
-    if (position <= conn->shard->journal.stored || m5_hold_conn(conn, position))
+    struct m5_shard *shard = conn->shard;
+    if (shard->config->durability != MQTT5_DURABILITY_STRICT || position <= shard->journal.stored ||
+        m5_hold_conn(conn, position))
         return true;
     m5_conn_abort(conn);
     return false;
@@ -403,12 +405,15 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
     struct m5_shard *shard = conn->shard;
     bool present = false;
     uint8_t reason = 0;
+    uint64_t position = shard->journal.position;
     struct m5_session *session = session_for(shard, connect, who, &present, &reason);
     if (session == NULL) {
         refuse(conn, connect->version, reason, MQTT5_OK);
         return;
     }
     apply(conn, connect, session);
+    bool ended = !present && shard->journal.position != position;
+    position = shard->journal.position;
     if (!keep_will(shard, session, connect)) {
         M5_COUNT(shard, limit_memory, 1);
         m5_session_drop_will(shard, session);
@@ -421,7 +426,7 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
     }
     attach(conn, session);
     m5_persist_session(shard, session);
-    if (present && !promise(conn, session))
+    if ((present || ended) && !promise(conn, present ? session->position : position))
         return;
     struct mqtt5_packet packet = {.type = MQTT5_CONNACK, .as.connack.session_present = present};
     if (conn->version == MQTT5_VERSION_5)
