@@ -28,6 +28,7 @@ LAYERS = {
     'tests/sim': (ENGINE, ANY),
     'tests/golden': (['base', 'protocol', 'broker'], ANY),
     'tests/fuzz': ([*ENGINE, 'transport', 'host'], ANY),
+    'tests/store': (['base', 'protocol', 'broker', 'host'], ANY),
     'tests/unit': ([*ENGINE, 'transport', 'host', 'cli'], ANY),
     'tests/tsan': ([*ENGINE, 'transport', 'host'], ANY),
 }

@@ -194,6 +194,7 @@ static enum mqtt5_error end_replay(struct m5_store *store, enum m5_log_found fou
         error = MQTT5_ERR_IO;
     }
     store->log.next = store->tree.number + 1;
+    store->log.segment_bytes = store->options.segment_bytes;
     return error;
 }
 
