@@ -156,12 +156,21 @@ static bool is_expired(const struct m5_shard *shard, const struct m5_delivery *d
     return delivery->message->expires_at_ms <= shard->now_ms && !delivery->dup;
 }
 
-/* A stored message of QoS 2 is not sent before it is durable: its packet identifier would be given
- * out again after a crash, and the client would take the next message for this one. */
-static bool is_unsettled(const struct m5_session *session, const struct m5_delivery *delivery)
+/* A message of QoS 2 is not sent before it is durable: its packet identifier would be given out
+ * again after a crash, and the client would take the next message for this one. For one that is not
+ * stored itself it is enough that the store knows that the identifier may have been given out. */
+static bool is_unsettled(struct m5_shard *shard, struct m5_session *session,
+                         const struct m5_delivery *delivery)
 {
-    return delivery->qos == 2 && delivery->stored != M5_STORED_NOT && !delivery->dup &&
-           session->sent >= session->settled;
+    if (delivery->qos != 2 || delivery->dup || !session->stored)
+        return false;
+    if (delivery->stored != M5_STORED_NOT)
+        return session->sent >= session->settled;
+    if (session->sent >= session->reserved) {
+        m5_persist_reserve(shard, session, session->sent + RESERVED);
+        m5_hold_deliveries(session, shard, session->settled, session->reserved_position);
+    }
+    return session->reserved_position > shard->journal.stored;
 }
 
 /* Sends or discards the delivery at `sent`; false when the connection cannot take it. */
@@ -170,7 +179,7 @@ static bool send_next(struct m5_shard *shard, struct m5_session *session, struct
     struct m5_delivery *delivery = m5_delivery_at(session, session->sent);
     if (delivery->state == M5_DELIVERY_WAITING) {
         enum sent result = SENT;
-        if (is_unsettled(session, delivery))
+        if (is_unsettled(shard, session, delivery))
             return false;
         if (is_expired(shard, delivery)) {
             M5_COUNT(shard, messages_expired, 1); /* [MQTT-3.3.2-5] */
@@ -405,7 +414,8 @@ static bool fill_gap(struct m5_shard *shard, struct m5_session *session, uint64_
     if (!reserve(shard, session, (uint32_t)(sequence - session->tail) + 1))
         return false;
     while (session->tail != sequence)
-        *m5_delivery_at(session, session->tail++) = (struct m5_delivery){.state = M5_DELIVERY_DONE};
+        *m5_delivery_at(session, session->tail++) =
+            (struct m5_delivery){.state = M5_DELIVERY_DONE, .qos = 1};
     return true;
 }
 
@@ -448,15 +458,18 @@ bool m5_delivery_restore(struct m5_shard *shard, struct m5_session *session,
     return true;
 }
 
-bool m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected)
+void m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected)
 {
-    bool changed = !connected && session->given > session->tail;
-    if (connected || changed)
+    /* Identifiers that were given out are not given out again: see is_unsettled(). */
+    bool fits = session->given < session->tail || session->given - session->tail <= gap_max(shard);
+    if (session->given > session->tail && (!fits || !fill_gap(shard, session, session->given)))
+        session->given = session->tail;
+    if (connected)
         session->given = session->tail;
     session->settled = session->tail;
+    session->reserved = session->given;
     for (uint64_t at = session->head; at != session->tail; at++)
         m5_persist_moved(shard, session, at);
-    return changed;
 }
 
 /* ---- acknowledgements ---- */

@@ -81,10 +81,12 @@ struct m5_session {
     size_t waiting_bytes; /* of messages in state WAITING */
     uint32_t waiting;
     bool queue_full_reported;
-    bool stored;          /* it outlives its connection, and there is a store: see persist.h */
-    uint64_t settled;     /* stored deliveries of QoS 2 below it may be sent */
-    uint64_t position;    /* of the journal's last change that concerns it */
-    struct m5_held *held; /* what waits for the store */
+    bool stored;       /* it outlives its connection, and there is a store: see persist.h */
+    uint64_t reserved; /* the store knows that ids below this number may have been given out */
+    uint64_t reserved_position; /* of the journal, which says so */
+    uint64_t settled;           /* stored deliveries of QoS 2 below it may be sent */
+    uint64_t position;          /* of the journal's last change that concerns it */
+    struct m5_held *held;       /* what waits for the store */
 
     /* used now and then */
     uint64_t serial; /* 0 when the record is free */

@@ -134,7 +134,7 @@ static void what_cannot_work_is_a_usage_error(void **state)
         {{"--durability-for", "a/#", NULL}, "FILTER=LEVEL"},
         {{"--durability-for", "a/#=often", NULL}, "none of strict, relaxed, memory"},
         {{"--durability-for", "$share/g/a=strict", NULL}, "$share"},
-        {{"--storage-dir", "", NULL}, "name of a folder"},
+        {{"--storage-dir", "x", NULL}, "of no use"},
         {{"--storage-backend", "tape", NULL}, ""},
         {{"--allow-anonymous=false", NULL}, "nobody who can connect"},
         {{"--host", "::1:1883", NULL}, "brackets"},
