@@ -44,7 +44,7 @@ struct sim_terms sim_actions_terms(struct sim_world *world, struct sim_client *c
 {
     struct sim_terms terms = {.receive_maximum = UINT16_MAX, .expiry_s = UINT32_MAX};
     if (client->monitor) {
-        terms.clean = true;
+        terms.clean = client->session.epoch == NULL;
         return terms;
     }
     if (client->version != MQTT5_VERSION_5) {
@@ -130,7 +130,9 @@ static struct sim_subscription some_subscription(struct sim_world *world,
 {
     struct sim_subscription wanted = {.home = SIM_NONE};
     bool v5 = client->version == MQTT5_VERSION_5;
-    if (client->home != SIM_NONE && sim_chance(world, 30)) {
+    /* With a disk, one group has none but members whose sessions are stored. */
+    bool fits = client->home != 0 || client->durable || !world->profile.store;
+    if (client->home != SIM_NONE && fits && sim_chance(world, 30)) {
         wanted.home = client->home;
         wanted.kind = sim_below(world, (uint32_t)COUNT_OF(shared_filters));
         wanted.qos = (uint8_t)(1 + client->home % 2);

@@ -41,6 +41,7 @@ void sim_client_free(struct sim_client *client)
     free(client->answers.items);
     free(client->requests.items);
     free(client->waiting.items);
+    free(client->history.items);
     free(client);
 }
 
@@ -268,7 +269,8 @@ static void send_pubrel(struct sim_world *world, struct sim_client *client, uint
 {
     struct mqtt5_packet packet = {.type = MQTT5_PUBREL};
     packet.as.ack = (struct mqtt5_ack){.packet_id = packet_id};
-    sim_client_send(world, client, &packet, (struct sim_mark){.type = PACKET});
+    sim_client_send(world, client, &packet,
+                    (struct sim_mark){.type = SIM_MARK_PUBREL, .packet_id = packet_id});
 }
 
 /* After CONNACK: what was under way is sent again in its order, or forgotten with the session
@@ -278,6 +280,10 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
 {
     struct sim_client *client = link->client;
     bool known = session_present && link->epoch == client->epoch;
+    sim_promise_session(world, link);
+    if (session_present && client->epoch != NULL && client->epoch->number > link->epoch->number)
+        sim_fail(world, "session present came to %s for an older session than the one it had",
+                 client->id);
     client->epoch = link->epoch;
     if (!known) {
         client->flows.count = 0;
@@ -339,7 +345,9 @@ void sim_client_subscribe(struct sim_world *world, struct sim_client *client,
     struct sim_request request = {.packet_id = new_packet_id(client),
                                   .subscribes = true,
                                   .count = (uint8_t)count,
-                                  .first = epoch->subscriptions.count};
+                                  .first = epoch->subscriptions.count,
+                                  .asked_ms = world->now_ms,
+                                  .fed_turn = SIM_NEVER};
     struct mqtt5_subscription_request items[4];
     sim_log(world, "c%llu subscribes with packet %llu to %llu filters", client->number,
             request.packet_id, count);
@@ -361,14 +369,19 @@ void sim_client_subscribe(struct sim_world *world, struct sim_client *client,
         MQTT5_SET(&packet.as.subscribe.properties, SUBSCRIPTION_IDENTIFIER);
         packet.as.subscribe.properties.subscription_identifier = wanted[0].id;
     }
-    sim_client_send(world, client, &packet, (struct sim_mark){.type = PACKET});
+    sim_client_send(
+        world, client, &packet,
+        (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
 }
 
 void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, const char *filter)
 {
     struct sim_epoch *epoch = client->link->epoch;
-    struct sim_request request = {
-        .packet_id = new_packet_id(client), .count = 1, .first = epoch->subscriptions.count};
+    struct sim_request request = {.packet_id = new_packet_id(client),
+                                  .count = 1,
+                                  .first = epoch->subscriptions.count,
+                                  .asked_ms = world->now_ms,
+                                  .fed_turn = SIM_NEVER};
     snprintf(request.filters[0], sizeof request.filters[0], "%s", filter);
     sim_log(world, "c%llu unsubscribes with packet %llu", client->number, request.packet_id);
     end_older(world, epoch, filter);
@@ -381,7 +394,9 @@ void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, 
     struct mqtt5_packet packet = {.type = MQTT5_UNSUBSCRIBE};
     packet.as.unsubscribe =
         (struct mqtt5_unsubscribe){.packet_id = request.packet_id, .count = 1, .items = &item};
-    sim_client_send(world, client, &packet, (struct sim_mark){.type = PACKET});
+    sim_client_send(
+        world, client, &packet,
+        (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
 }
 
 /* ---- leaving ---- */
@@ -453,7 +468,10 @@ void sim_client_answers(struct sim_world *world, struct sim_client *client)
         SIM_REMOVE(&client->answers, 0);
         struct mqtt5_packet packet = {.type = answer.type};
         packet.as.ack = (struct mqtt5_ack){.packet_id = answer.packet_id};
-        sim_client_send(world, client, &packet, (struct sim_mark){.type = PACKET});
+        bool records = answer.type == MQTT5_PUBREC;
+        sim_client_send(world, client, &packet,
+                        (struct sim_mark){.type = records ? SIM_MARK_PUBREC : PACKET,
+                                          .packet_id = answer.packet_id});
         settle_answer(client, &answer);
     }
     if (world->now_ms >= client->next_ping_ms) {

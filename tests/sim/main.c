@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: mqtt5_sim [--seed N] [--seeds N] [--shards N] [--clients N] [--steps N] [--verbose]\n"
-    "                 [--break RULE|all]\n"
+    "usage: mqtt5_sim [--seed N] [--seeds N] [--shards N] [--clients N] [--steps N] [--disk yes|no]\n"
+    "                 [--verbose] [--break RULE|all]\n"
     "Runs a simulated broker from each of N seeds. --break tells one lie about what was seen and\n"
     "expects that the check for it fires.\n";
 
@@ -36,6 +36,8 @@ static void print_command(const struct sim_options *options, FILE *out)
         fprintf(out, " --clients %u", (unsigned)options->clients);
     if (options->steps != 0)
         fprintf(out, " --steps %u", (unsigned)options->steps);
+    if (options->disk != SIM_DISK_DRAWN)
+        fprintf(out, " --disk %s", options->disk == SIM_DISK_YES ? "yes" : "no");
     fprintf(out, " --verbose\n");
 }
 
@@ -183,6 +185,10 @@ static bool parse_option(const char *name, const char *text, struct arguments *o
     uint64_t number;
     if (strcmp(name, "--break") == 0)
         return parse_lie(text, out);
+    if (strcmp(name, "--disk") == 0) {
+        out->options.disk = *text == 'y' ? SIM_DISK_YES : SIM_DISK_NO;
+        return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0;
+    }
     if (!parse_number(text, UINT64_MAX, &number))
         return false;
     if (strcmp(name, "--seed") == 0)

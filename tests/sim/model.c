@@ -58,6 +58,8 @@ void sim_model_free(struct sim_world *world)
         free(epoch->last_sequence.items);
         free(epoch);
     }
+    for (uint32_t i = 0; i < world->topics.count; i++)
+        free(world->topics.items[i].history.items);
     free(world->epochs.items);
     free(world->topics.items);
     free(world->streams.items);
@@ -138,6 +140,7 @@ uint32_t sim_message_new(struct sim_world *world, const struct sim_message *like
     message.stream = stream_of(world, &message);
     message.sequence = ++world->streams.items[message.stream].sequence;
     message.first_fed_tick = message.accepted_tick = message.superseded_tick = SIM_NEVER;
+    message.fed_turn = message.released_turn = SIM_NEVER;
     SIM_PUSH(&world->messages, message);
     return index;
 }
@@ -221,14 +224,18 @@ void sim_message_retained(struct sim_world *world, uint32_t index)
         sim_message_at(world, topic->retained)->superseded_tick = world->tick;
     message->superseded_tick = SIM_NEVER;
     topic->retained = message->size == 0 ? SIM_NONE : index;
+    if (world->profile.store)
+        SIM_PUSH(&topic->history, (struct sim_retained_was){world->turn, topic->retained});
 }
 
 void sim_message_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
     world->tick++;
-    if (message->qos == 2 && message->transmissions > 0)
+    if (message->qos == 2 && message->transmissions > 0 && !message->forgotten)
         return; /* the broker knows its packet id */
+    message->forgotten = false;
+    message->fed_turn = world->turn;
     if (message->transmissions++ == 0) {
         message->first_fed_tick = world->tick;
         message->first_fed_ms = world->now_ms;

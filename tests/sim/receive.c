@@ -159,7 +159,8 @@ static bool hold(struct sim_world *world, struct sim_link *link, uint32_t index,
     if (held == NULL) {
         SIM_PUSH(&client->held,
                  (struct sim_held){
-                     .packet_id = packet_id, .message = index, .qos = publish->qos, .here = true});
+                     .packet_id = packet_id, .message = index, .qos = publish->qos, .here = true,
+                     .recorded_turn = SIM_NEVER});
         return true;
     }
     if (held->message != index || held->qos != publish->qos || held->released)
@@ -280,6 +281,9 @@ static void accept_message(struct sim_world *world, const struct sim_flow *flow,
     if (reason >= 0x80) {
         message->refused = true;
         world->topics.items[message->topic].retained_unsure = true;
+        if (reason == MQTT5_REASON_QUOTA_EXCEEDED &&
+            sim_store_failed_since(world, message->first_fed_ms))
+            return;
         sim_fail(world, "message %u was refused with 0x%02x", (unsigned)flow->message, reason);
     }
     if (reason == MQTT5_REASON_NO_MATCHING_SUBSCRIBERS && sim_judge_wanted(world, flow->message))
@@ -311,11 +315,16 @@ static void on_ack(struct sim_world *world, struct sim_client *client, uint8_t t
             type, flow->message, ack->reason_code);
     if (type != MQTT5_PUBCOMP)
         accept_message(world, flow, ack->reason_code);
+    if (type != MQTT5_PUBCOMP)
+        sim_promise_publish(world, client->link, flow->message);
+    else
+        sim_promise_complete(world, client->link, flow->message);
     if (type == MQTT5_PUBREC && ack->reason_code < 0x80) {
         flow->state = SIM_FLOW_PUBREL;
         struct mqtt5_packet packet = {.type = MQTT5_PUBREL};
         packet.as.ack = (struct mqtt5_ack){.packet_id = packet_id};
-        sim_client_send(world, client, &packet, (struct sim_mark){.type = SIM_MARK_PACKET});
+        sim_client_send(world, client, &packet,
+                        (struct sim_mark){.type = SIM_MARK_PUBREL, .packet_id = packet_id});
         return;
     }
     end_flow(world, client, flow);
@@ -329,6 +338,7 @@ static void on_pubrel(struct sim_world *world, struct sim_client *client,
         if (held->qos != 2 || !held->answered)
             sim_fail(world, "a PUBREL for packet %u came to %s before its PUBREC", ack->packet_id,
                      client->id);
+        sim_promise_release(world, client->link, held);
         held->released = true;
     } else if (client->link->epoch->connections < 2) {
         sim_fail(world, "a PUBREL for packet %u came to %s, which does not know it", ack->packet_id,
@@ -350,6 +360,23 @@ static void confirm(struct sim_world *world, struct sim_epoch *epoch,
                  strcmp(subscription->filter, request->filters[item]) == 0)
             subscription->end_confirmed_tick = world->tick;
     }
+}
+
+/* While commits fail, no subscription is made that would have to be stored. */
+static bool is_refusal(const struct sim_world *world, const struct sim_request *request,
+                       uint8_t code)
+{
+    return request->subscribes && sim_store_failed_since(world, request->asked_ms) &&
+           (code == MQTT5_REASON_QUOTA_EXCEEDED || code == MQTT5_REASON_UNSPECIFIED_ERROR);
+}
+
+/* The subscription was never made; one that it was to replace may still be there. */
+static void withdraw(struct sim_world *world, struct sim_epoch *epoch, uint32_t index)
+{
+    struct sim_subscription *subscription = &epoch->subscriptions.items[index];
+    subscription->end_requested_tick = subscription->requested_tick;
+    subscription->end_confirmed_tick = world->tick;
+    world->refusals++;
 }
 
 static bool is_right_code(struct sim_epoch *epoch, const struct sim_request *request, uint32_t item,
@@ -379,13 +406,21 @@ static void on_suback(struct sim_world *world, struct sim_link *link, bool subsc
         return;
     }
     sim_log(world, "c%llu gets the answer to request %llu", client->number, request.packet_id);
+    bool refused = false;
     for (uint32_t i = 0; i < request.count; i++) {
+        if (codes && is_refusal(world, &request, suback->reason_codes.data[i])) {
+            withdraw(world, link->epoch, request.first + i);
+            refused = true;
+            continue;
+        }
         if (codes && !is_right_code(link->epoch, &request, i, suback->reason_codes.data[i]))
             sim_fail(world, "%s to '%s' was answered with 0x%02x",
                      subscribes ? "SUBSCRIBE" : "UNSUBSCRIBE", request.filters[i],
                      suback->reason_codes.data[i]);
         confirm(world, link->epoch, &request, i);
     }
+    if (!refused)
+        sim_promise_request(world, link, &request);
 }
 
 /* ---- CONNACK, DISCONNECT ---- */

@@ -117,6 +117,34 @@ void sim_link_break(struct sim_world *world, struct sim_link *link, uint64_t ser
 
 /* ---- what the engine has read ---- */
 
+static void pass_pubrel(struct sim_world *world, struct sim_link *link, uint16_t packet_id)
+{
+    struct sim_client *client = link->client;
+    for (uint32_t i = 0; i < client->flows.count; i++) {
+        struct sim_message *message = sim_message_at(world, client->flows.items[i].message);
+        if (client->flows.items[i].packet_id == packet_id && message->released_turn == SIM_NEVER)
+            message->released_turn = world->turn;
+    }
+}
+
+static void pass_pubrec(struct sim_world *world, struct sim_link *link, uint16_t packet_id)
+{
+    struct sim_client *client = link->client;
+    for (uint32_t i = 0; i < client->held.count; i++) {
+        struct sim_held *held = &client->held.items[i];
+        if (held->packet_id == packet_id && held->recorded_turn == SIM_NEVER)
+            held->recorded_turn = world->turn;
+    }
+}
+
+static void pass_request(struct sim_world *world, struct sim_link *link, uint16_t packet_id)
+{
+    struct sim_client *client = link->client;
+    for (uint32_t i = 0; i < client->requests.count && client->link == link; i++)
+        if (client->requests.items[i].packet_id == packet_id)
+            client->requests.items[i].fed_turn = world->turn;
+}
+
 static void pass_mark(struct sim_world *world, struct sim_link *link, const struct sim_mark *mark)
 {
     link->last_packet_ms = world->now_ms;
@@ -130,6 +158,9 @@ static void pass_mark(struct sim_world *world, struct sim_link *link, const stru
                 link->client->number);
         sim_message_fed(world, mark->message);
         break;
+    case SIM_MARK_PUBREL: pass_pubrel(world, link, mark->packet_id); break;
+    case SIM_MARK_PUBREC: pass_pubrec(world, link, mark->packet_id); break;
+    case SIM_MARK_REQUEST: pass_request(world, link, mark->packet_id); break;
     case SIM_MARK_DISCONNECT:
         if (mark->expiry_s != SIM_NONE - 1)
             link->expiry_s = mark->expiry_s;
@@ -341,7 +372,8 @@ static void take_over_link(struct sim_world *world, struct sim_link *link, struc
 
 static void lose_link(struct sim_world *world, struct sim_link *link)
 {
-    if (m5_conn_want(link->conn) == M5_WANT_FLUSH)
+    /* With a disk, answers may be held back for it. */
+    if (m5_conn_want(link->conn) == M5_WANT_FLUSH || world->profile.store)
         world->output_lost = true;
     m5_conn_lost(link->conn);
     link->conn = NULL;
@@ -450,6 +482,10 @@ static bool may_be_closed(const struct sim_world *world, const struct sim_link *
         return true;
     if (!link->accepted)
         return world->now_ms >= link->opened_ms + world->config.connect_timeout_ms;
+    /* To say no to a message is not possible in 3.1.1. */
+    if (link->client->version != MQTT5_VERSION_5 &&
+        sim_store_failed_since(world, link->last_fed_ms - 1))
+        return true;
     return link->keep_alive_s != 0 &&
            world->now_ms >= link->last_packet_ms + (uint64_t)link->keep_alive_s * 1500;
 }
@@ -477,6 +513,7 @@ static void close_link(struct sim_world *world, struct sim_link *link)
 {
     if (!may_be_closed(world, link) || sim_lie(world, SIM_BREAK_CLOSE))
         complain_of_close(world, link);
+    world->output_lost |= world->profile.store;
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;
@@ -557,7 +594,7 @@ static void after_turn(struct sim_world *world, uint32_t index, struct m5_shard 
         if (world->links.items[i]->shard == index)
             sim_session_keep_alive(world, world->links.items[i]);
     m5_shard_check(shard);
-    bool late = m5_shard_deadline(shard) <= world->now_ms;
+    bool late = m5_shard_deadline(shard) <= world->now_ms + world->store.clock_ms;
     world->late_turns[index] = late ? world->late_turns[index] + 1 : 0;
     if (world->late_turns[index] > 200)
         sim_fail(world, "shard %u has a deadline in the past for 200 turns", (unsigned)index);
@@ -567,7 +604,8 @@ static void turn(struct sim_world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
     uint64_t packets = packets_read(world);
-    m5_shard_begin(shard, world->now_ms);
+    m5_shard_begin(shard, world->now_ms + world->store.clock_ms);
+    sim_store_hand_back(world, index);
     after_begin(world, index, packets_read(world) - packets);
     if ((world->shutting_down >> index & 1) != 0)
         m5_shard_shutdown(shard);
@@ -578,6 +616,7 @@ static void turn(struct sim_world *world, uint32_t index)
         if (link->shard == index)
             input_of(world, link, shard);
     }
+    sim_store_seal(world, index);
     m5_shard_end(shard);
     output_of(world, index);
     struct m5_conn *conn;
@@ -599,16 +638,6 @@ void sim_server_turns(struct sim_world *world)
             world->shard_rests_until_ms[index] = world->now_ms + sim_below(world, SIM_SLACK_MS);
     }
     sim_session_wills_due(world);
-}
-
-uint64_t sim_server_deadline(struct sim_world *world)
-{
-    uint64_t deadline = SIM_NEVER;
-    for (uint32_t i = 0; i < world->profile.shards; i++) {
-        uint64_t one = m5_shard_deadline(m5_engine_shard(world->engine, i));
-        deadline = one < deadline ? one : deadline;
-    }
-    return deadline;
 }
 
 bool sim_server_busy(const struct sim_world *world)

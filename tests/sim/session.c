@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-static uint64_t after_s(uint64_t from_ms, uint32_t seconds)
+uint64_t sim_after_s(uint64_t from_ms, uint32_t seconds)
 {
     return seconds == UINT32_MAX ? SIM_NEVER : from_ms + (uint64_t)seconds * 1000;
 }
@@ -21,6 +21,8 @@ static void cancel_will(struct sim_world *world, uint32_t will)
 {
     struct sim_message *message = sim_message_at(world, will);
     bool close = world->now_ms + SIM_SLACK_MS >= message->due_ms;
+    if (message->will == SIM_WILL_UNSURE)
+        return;
     message->will = close ? SIM_WILL_UNSURE : SIM_WILL_CANCELLED;
     if (close)
         world->topics.items[message->topic].retained_unsure = true;
@@ -31,7 +33,7 @@ static void await_will(struct sim_world *world, uint32_t will, uint64_t due_ms)
 {
     struct sim_message *message = sim_message_at(world, will);
     message->will = SIM_WILL_PENDING;
-    message->due_ms = due_ms;
+    message->due_ms = message->due_late_ms = due_ms;
     message->first_fed_tick = world->tick;
     message->first_fed_ms = world->now_ms;
     message->last_fed_ms = SIM_NEVER / 2;
@@ -53,7 +55,7 @@ void sim_session_wills_due(struct sim_world *world)
     for (uint32_t i = 0; i < world->clients.count; i++) {
         struct sim_session *session = &world->clients.items[i]->session;
         if (session->will == SIM_NONE ||
-            world->now_ms < sim_message_at(world, session->will)->due_ms)
+            world->now_ms < sim_message_at(world, session->will)->due_late_ms)
             continue;
         publish_will(world, session->will);
         session->will = SIM_NONE;
@@ -103,9 +105,9 @@ void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum s
     sim_group_left(world, link->client);
     struct sim_session *session = &link->client->session;
     bool attached = session->attached == link;
-    uint64_t session_end_ms = after_s(world->now_ms, link->expiry_s);
+    uint64_t session_end_ms = sim_after_s(world->now_ms, link->expiry_s);
     if (link->terms.has_will) {
-        uint64_t due_ms = after_s(world->now_ms, link->terms.will_delay_s);
+        uint64_t due_ms = sim_after_s(world->now_ms, link->terms.will_delay_s);
         if (!keeps_will(link, end))
             sim_message_at(world, link->terms.will)->will = SIM_WILL_CANCELLED;
         else
@@ -118,10 +120,11 @@ void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum s
         return;
     }
     session->attached = NULL;
-    session->ended_ms = world->now_ms;
+    session->ended_ms = session->ended_late_ms = world->now_ms;
     session->expiry_s = link->expiry_s;
     if (link->expiry_s == 0)
         end_session(world, session);
+    sim_past_note(world, link->client, link->shard, true);
 }
 
 /* ---- CONNECT, as soon as the engine has accepted it ---- */
@@ -132,10 +135,13 @@ static unsigned expected_presence(const struct sim_world *world, const struct si
 {
     if (link->terms.clean || link->terms.anonymous || !session->exists)
         return 0;
-    uint64_t end_ms = after_s(session->ended_ms, session->expiry_s);
+    uint64_t end_ms = sim_after_s(session->ended_ms, session->expiry_s);
+    uint64_t late_ms = sim_after_s(session->ended_late_ms, session->expiry_s);
+    if (session->doubt)
+        return 2;
     if (end_ms == SIM_NEVER || world->now_ms + SIM_SLACK_MS < end_ms)
         return 1;
-    return world->now_ms > end_ms + SIM_LATENESS_MS ? 0 : 2;
+    return world->now_ms > late_ms + SIM_LATENESS_MS ? 0 : 2;
 }
 
 static void settle_pending_will(struct sim_world *world, struct sim_session *session, bool resumed)
@@ -151,6 +157,7 @@ static void settle_pending_will(struct sim_world *world, struct sim_session *ses
     }
     if (world->now_ms < message->due_ms)
         message->due_ms = world->now_ms;
+    message->due_late_ms = world->now_ms;
     publish_will(world, will);
 }
 
@@ -162,6 +169,7 @@ static void attach(struct sim_world *world, struct sim_link *link, bool resumed)
         session->epoch = sim_epoch_new(world, link->client);
     }
     session->exists = true;
+    session->doubt = false;
     session->attached = link;
     session->expiry_s = link->expiry_s;
     link->epoch = session->epoch;
@@ -188,7 +196,7 @@ void sim_session_connected(struct sim_world *world, struct sim_link *link, bool 
     }
     if (session->attached != NULL) {
         sim_session_link_end(world, session->attached, SIM_END_TAKEN_OVER);
-        session->ended_ms = world->now_ms;
+        session->ended_ms = session->ended_late_ms = world->now_ms;
     }
     unsigned expected = expected_presence(world, link, session);
     if (expected != 2 && present != (expected == 1)) {
@@ -198,6 +206,7 @@ void sim_session_connected(struct sim_world *world, struct sim_link *link, bool 
     }
     settle_pending_will(world, session, present);
     attach(world, link, present);
+    sim_past_note(world, client, link->shard, false);
 }
 
 void sim_session_adopt(struct sim_world *world, struct sim_link *link)

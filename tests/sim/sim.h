@@ -9,14 +9,18 @@
  *     receive.c  what a client makes of packets  model.c    topics, messages, subscriptions
  *     judge.c    was this delivery right?        session.c  sessions, wills, keep-alive
  *     trace.c    log, hash, failure              break.c    lies that the checks must notice
+ *     store.c    the disk: commits, its faults   crash.c    the power goes, the broker comes back
+ *     past.c     sessions and wills as they were promise.c  was this acknowledged too early?
  *
- * Two clocks: `now_ms` is virtual time; `tick` counts observations, so that "before" is exact.
+ * Three clocks: `now_ms` is virtual time; `tick` counts observations, so that "before" is exact;
+ * `turn` counts turns of shards: what is in the store after a crash is what was done up to a turn.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef SIM_SIM_H
 #define SIM_SIM_H
 
 #include "base/rng.h"
 #include "broker/engine.h"
+#include "support/disk_sim.h"
 
 #include <mqtt5/packet.h>
 
@@ -33,6 +37,7 @@
 #define SIM_PAYLOAD      20u   /* bytes that say which message it is */
 #define SIM_UNDER_WAY_MS 4000u /* how long a packet may be on its way to the broker */
 #define SIM_LATENESS_MS  1500u /* what timers of the engine may be late */
+#define SIM_RECORDS_KEPT 8u    /* in the store, of nobody */
 
 struct sim_world;
 struct sim_client;
@@ -52,6 +57,11 @@ struct sim_profile {
     bool jumps;        /* seconds pass at once, now and then */
     bool shutdown;     /* the broker goes before the clients do */
     bool large;        /* payloads up to 100 kB */
+    bool store;        /* there is a disk */
+    bool fleeting;     /* nothing is worth storing: then nothing must be stored */
+    bool slow_disk, failing_disk;
+    bool levels; /* of durability, that differ by topic */
+    uint32_t crashes;
 };
 
 /* ---- lies, break.c ---- */
@@ -86,7 +96,9 @@ struct sim_profile {
     X(BYTES, "bytes", "bytes_received")                              \
     X(LEAK, "leak", "leaked")                                        \
     X(ACK_ORDER, "ack-order", "acknowledge")                         \
-    X(CLOSE, "close", "closed a connection")
+    X(CLOSE, "close", "closed a connection")                         \
+    X(ACK_EARLY, "ack-early", "before the store had it")             \
+    X(RECORD_LOST, "record-lost", "")
 
 enum sim_break {
 #define X(name, text, expected) SIM_BREAK_##name,
@@ -195,6 +207,11 @@ enum sim_family {
     SIM_SHARED /* only shared subscriptions, and the monitor, match these */
 };
 
+struct sim_retained_was { /* as retained message of a topic, from a turn on */
+    uint64_t turn;
+    uint32_t message;
+};
+
 struct sim_topic {
     char name[32];
     size_t size;
@@ -205,6 +222,8 @@ struct sim_topic {
     bool retained_race;     /* and perhaps by another message */
     bool retained_unsure;   /* limits were in play */
     bool retained_seen;     /* by the final look */
+    enum mqtt5_durability durability;
+    SIM_LIST(struct sim_retained_was) history;
 };
 
 enum sim_will_state {
@@ -229,7 +248,12 @@ struct sim_message {
     uint64_t accepted_tick;   /* SIM_NEVER: no acknowledgement */
     uint64_t superseded_tick; /* as retained message; SIM_NEVER */
     enum sim_will_state will;
-    uint64_t due_ms;
+    uint64_t due_ms, due_late_ms; /* a will: published in between */
+    uint64_t fed_turn;            /* when the engine took it; SIM_NEVER: not yet */
+    uint64_t released_turn;       /* when it read the PUBREL */
+    bool forgotten;               /* since a crash the broker may not know its packet id */
+    bool kept;                    /* somebody needs it to be in the store */
+    bool voided;                  /* lost by a crash that may lose it: its level is not strict */
     uint16_t group_copies[SIM_HOMES]; /* first deliveries to members */
     uint16_t group_seen[SIM_HOMES];   /* any delivery */
 };
@@ -265,6 +289,7 @@ struct sim_epoch {
     SIM_LIST(uint32_t) last_sequence;   /* by stream and QoS */
     uint32_t last_packet_id;
     bool packet_ids_skip; /* some may have been used that the client never saw */
+    uint32_t restarts;    /* crashes that it has outlived */
 };
 
 /* ---- clients and links ---- */
@@ -280,6 +305,9 @@ enum sim_mark_type {
     SIM_MARK_PACKET,
     SIM_MARK_CONNECT,
     SIM_MARK_PUBLISH,
+    SIM_MARK_PUBREL,  /* of message */
+    SIM_MARK_PUBREC,  /* of packet_id, as the next two */
+    SIM_MARK_REQUEST, /* SUBSCRIBE or UNSUBSCRIBE */
     SIM_MARK_DISCONNECT,
     SIM_MARK_GARBAGE
 };
@@ -288,6 +316,7 @@ struct sim_mark { /* where a packet ends in what a client sends */
     uint64_t offset;
     enum sim_mark_type type;
     uint32_t message;
+    uint16_t packet_id;
     uint32_t expiry_s; /* of a DISCONNECT */
     bool keep_will;
 };
@@ -374,6 +403,7 @@ struct sim_held { /* received and not completed */
     bool released; /* QoS 2: PUBREL received */
     bool answered; /* an acknowledgement was sent, on any link */
     bool here;     /* received on the current link */
+    uint64_t recorded_turn; /* when the engine read the PUBREC; SIM_NEVER: not yet */
 };
 
 struct sim_answer { /* to be sent, in order */
@@ -387,16 +417,28 @@ struct sim_request { /* SUBSCRIBE or UNSUBSCRIBE without an answer */
     bool subscribes;
     uint8_t count;
     char filters[4][48];
-    uint32_t first; /* subscriptions that were asked for in the epoch before it */
+    uint32_t first;    /* subscriptions that were asked for in the epoch before it */
+    uint64_t asked_ms;
+    uint64_t fed_turn; /* when the engine read it; SIM_NEVER: not yet */
 };
 
 struct sim_session { /* what the broker must have for a client id */
     bool exists;
+    bool doubt; /* a crash has come too close to its end */
     struct sim_link *attached;
-    uint64_t ended_ms;
+    uint64_t ended_ms, ended_late_ms; /* its connection: in between */
     uint32_t expiry_s;
     uint32_t will; /* pending message, or SIM_NONE */
     struct sim_epoch *epoch;
+};
+
+struct sim_session_was { /* a session from a turn on */
+    uint64_t first_turn, turn; /* it changed in between; turn is SIM_NEVER until that is known */
+    uint32_t shard;
+    struct sim_session session;
+    bool online;
+    uint32_t will; /* of the connection, or pending; SIM_NONE */
+    uint32_t will_delay_s;
 };
 
 struct sim_client {
@@ -419,6 +461,38 @@ struct sim_client {
     SIM_LIST(struct sim_request) requests;
     SIM_LIST(uint32_t) waiting; /* messages that the broker's Receive Maximum holds back */
     struct sim_session session;
+    SIM_LIST(struct sim_session_was) history;
+};
+
+/* ---- the disk ---- */
+
+struct sim_seal { /* a turn that had something to store */
+    uint64_t turn, ms;
+};
+
+struct sim_store {
+    struct disk_sim disk;
+    bool sealed; /* the turn that runs has handed out what it changed */
+    uint64_t begins_ms, ends_ms; /* the next commit, at the earliest; the one under way */
+    uint64_t fails_until_ms, failed_ms; /* commits do; when one last did */
+    bool failing;
+    uint32_t told; /* shards that know whether it fails, as bits */
+    uint64_t retained_turn, retained_next_turn; /* retained messages of all turns before it are
+                                                   durable; will be with the commit under way */
+    SIM_LIST(struct sim_seal) seals;
+    uint64_t clock_ms; /* of the engine's clock, ahead of ours: it starts anew each time */
+    uint32_t restarts;
+    uint64_t crashed_ms, restarted_ms;
+    bool slept_long;  /* sessions may have expired meanwhile */
+    uint64_t dropped; /* publish_dropped and limit_queued of the engines before this one */
+    uint64_t limit_queued;
+    struct mqtt5_durability_rule rules[2];
+};
+
+/* What a crash leaves: everything of the turns before `turn`. */
+struct sim_cut {
+    uint64_t turn, retained_turn;
+    uint64_t ms; /* when that turn was */
 };
 
 /* ---- the world ---- */
@@ -437,6 +511,7 @@ struct sim_group {            /* a share name */
 struct sim_options {
     uint64_t seed;
     uint32_t shards, clients, steps; /* 0: from the seed */
+    enum { SIM_DISK_DRAWN, SIM_DISK_NO, SIM_DISK_YES } disk;
     bool verbose;
     enum sim_break lie;
 };
@@ -454,6 +529,7 @@ struct sim_world {
     void *leak; /* what the lie "leak" keeps */
     struct mqtt5_broker_config config;
     struct m5_engine *engine;
+    struct sim_store store;
     uint64_t shard_rests_until_ms[SIM_SHARDS];
     uint32_t late_turns[SIM_SHARDS]; /* with a deadline in the past, one after the other */
     SIM_LIST(struct sim_client *) clients;
@@ -474,6 +550,7 @@ struct sim_world {
     uint64_t bytes_fed, bytes_taken, packets_fed, publishes_fed;
     uint64_t packets_taken, publishes_taken;
     uint64_t deliveries, obligations; /* judged; what had to arrive by the end */
+    uint64_t refusals;                /* since commits failed */
     bool output_lost;                 /* a connection went before all its output was taken */
     uint64_t turn;
     bool fog;      /* it is not known how far every connection has been read */
@@ -539,6 +616,8 @@ void sim_judge_anonymous(struct sim_world *world, struct sim_link *link, uint32_
 void sim_judge_end(struct sim_world *world);
 /* True when some session must get @p message (for "no matching subscribers"). */
 bool sim_judge_wanted(struct sim_world *world, uint32_t message);
+/* True when a session that is stored must get @p message at QoS 1 or 2. */
+bool sim_judge_stored(struct sim_world *world, uint32_t message);
 
 /* ---- session.c ---- */
 
@@ -548,6 +627,47 @@ void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum s
 void sim_session_will_seen(struct sim_world *world, uint32_t message);
 void sim_session_wills_due(struct sim_world *world);
 void sim_session_keep_alive(struct sim_world *world, struct sim_link *link);
+uint64_t sim_after_s(uint64_t from_ms, uint32_t seconds); /* UINT32_MAX: never */
+
+/* ---- store.c ---- */
+
+void sim_store_start(struct sim_world *world);
+void sim_store_free(struct sim_world *world);
+/* Time passes for the disk; between turns. */
+void sim_store_step(struct sim_world *world);
+/* In a turn of shard @p index: at its start, and after its input. */
+void sim_store_hand_back(struct sim_world *world, uint32_t index);
+void sim_store_seal(struct sim_world *world, uint32_t index);
+/* What shard @p index did up to @p turn is durable. */
+bool sim_store_has(const struct sim_world *world, uint32_t index, uint64_t turn);
+/* True when commits have failed since @p ms, or there is no telling. */
+bool sim_store_failed_since(const struct sim_world *world, uint64_t ms);
+bool sim_store_idle(const struct sim_world *world);
+struct sim_cut sim_store_cut(struct sim_world *world, bool survives);
+
+/* ---- crash.c ---- */
+
+struct m5_engine *sim_engine_new(struct sim_world *world);
+/* The power goes, or the broker is told to go, and it starts again. */
+void sim_crash(struct sim_world *world);
+
+/* ---- past.c ---- */
+
+/* The client's session has just changed; @p late: perhaps only after this turn was sealed. */
+void sim_past_note(struct sim_world *world, struct sim_client *client, uint32_t shard, bool late);
+void sim_past_sealed(struct sim_world *world, uint32_t shard);
+/* Sessions and wills are as they were at the cut. */
+void sim_past_return(struct sim_world *world, const struct sim_cut *cut);
+
+/* ---- promise.c ---- */
+
+void sim_promise_publish(struct sim_world *world, const struct sim_link *link, uint32_t message);
+void sim_promise_complete(struct sim_world *world, const struct sim_link *link, uint32_t message);
+void sim_promise_release(struct sim_world *world, const struct sim_link *link,
+                         const struct sim_held *held);
+void sim_promise_request(struct sim_world *world, const struct sim_link *link,
+                         const struct sim_request *request);
+void sim_promise_session(struct sim_world *world, const struct sim_link *link);
 
 /* ---- server.c ---- */
 
@@ -555,7 +675,6 @@ struct sim_link *sim_link_open(struct sim_world *world, struct sim_client *clien
 void sim_link_break(struct sim_world *world, struct sim_link *link, uint64_t server_ms,
                     uint64_t client_ms);
 void sim_server_turns(struct sim_world *world);
-uint64_t sim_server_deadline(struct sim_world *world);
 bool sim_server_busy(const struct sim_world *world);
 void sim_links_sweep(struct sim_world *world);
 void sim_links_free(struct sim_world *world);

@@ -11,6 +11,20 @@
 
 /* ---- a world ---- */
 
+static void draw_disk(struct sim_world *world)
+{
+    struct sim_profile *profile = &world->profile;
+    profile->store = sim_chance(world, 60);
+    profile->slow_disk = sim_chance(world, 40);
+    profile->failing_disk = sim_chance(world, 30);
+    profile->levels = sim_chance(world, 30);
+    profile->crashes = sim_chance(world, 80) ? sim_between(world, 1, 4) : 0;
+    if (world->options.disk != SIM_DISK_DRAWN)
+        profile->store = world->options.disk == SIM_DISK_YES;
+    if (!profile->store)
+        profile->crashes = 0;
+}
+
 static void draw_profile(struct sim_world *world)
 {
     struct sim_profile *profile = &world->profile;
@@ -28,6 +42,7 @@ static void draw_profile(struct sim_world *world)
     profile->jumps = sim_chance(world, 60);
     profile->large = sim_chance(world, 25);
     profile->shutdown = sim_chance(world, 10);
+    draw_disk(world);
     if (options->shards != 0)
         profile->shards = options->shards;
     if (options->clients != 0)
@@ -92,15 +107,9 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     sim_model_init(world);
     make_clients(world);
     world->lie_countdown = options->lie == SIM_BREAK_NONE ? 0 : sim_below(world, 4);
-    struct m5_engine_env env = {.allocator = &world->heap.table,
-                                .shard_count = world->profile.shards,
-                                .now_ms = world->now_ms,
-                                .events = true};
-    for (uint32_t i = 0; i < 4; i++)
-        env.seed[i] = m5_rng_next(&world->rng);
-    world->engine = m5_engine_new(&world->config, &env);
-    if (world->engine == NULL)
-        abort();
+    world->engine = sim_engine_new(world);
+    disk_sim_init(&world->store.disk);
+    sim_store_start(world);
     world->heap_start = world->heap.used;
     return world;
 }
@@ -112,6 +121,7 @@ void sim_world_free(struct sim_world *world)
         sim_client_free(world->clients.items[i]);
     free(world->clients.items);
     sim_model_free(world);
+    sim_store_free(world);
     free(world->leak);
     free(world);
 }
@@ -120,6 +130,7 @@ void sim_world_free(struct sim_world *world)
 
 static void step(struct sim_world *world)
 {
+    sim_store_step(world);
     sim_server_turns(world);
     sim_receive(world);
     sim_links_sweep(world);
@@ -207,6 +218,8 @@ static bool is_quiet(struct sim_world *world)
         if (client->link == NULL && client->session.exists && !client->anonymous && !world->ending)
             return false;
     }
+    if (!sim_store_idle(world))
+        return false;
     struct m5_stats stats;
     m5_engine_stats(world->engine, &stats);
     return stats.messages_queued == 0 && (stats.messages_inflight == 0 || world->ending);
@@ -386,6 +399,9 @@ static void everybody_goes(struct sim_world *world)
         world->now_ms += 1000;
         step(world);
     }
+    if (world->profile.store && world->store.disk.records > SIM_RECORDS_KEPT)
+        sim_fail(world, "%zu records are left in the store after everybody has gone",
+                 world->store.disk.records);
 }
 
 /* The broker goes first: everybody is told who can be [MQTT-3.14.4-1]. What sessions are left, the
@@ -455,12 +471,15 @@ static void check_figures(struct sim_world *world)
 /* What a shard keeps for good once it has been used, and a pair of shards for the mail between
  * them; nothing may be left of clients, sessions and messages. */
 #define SHARD_KEEPS   32000u
+#define STORE_KEEPS   40000u
 #define CHANNEL_KEEPS 65000u
 
 static void check_memory(struct sim_world *world)
 {
     size_t shards = world->profile.shards;
     size_t most = world->heap_start + shards * SHARD_KEEPS + shards * (shards - 1) * CHANNEL_KEEPS;
+    if (world->profile.store)
+        most += shards * STORE_KEEPS;
     if (world->heap.used > most)
         sim_fail(world,
                  "%zu bytes are in use after everybody has gone; at the start it were %zu, allowed "
@@ -497,9 +516,13 @@ void sim_world_run(struct sim_world *world)
         sim_actions(world);
         pass_time(world);
         step(world);
+        if (sim_below(world, world->profile.steps) < world->profile.crashes && !world->failed)
+            sim_crash(world);
     }
     if (!world->failed)
         finish(world);
+    if (world->profile.store)
+        disk_sim_crash(&world->store.disk, true, world->now_ms + world->store.clock_ms);
     m5_engine_free(world->engine);
     world->engine = NULL;
     if (sim_lie(world, SIM_BREAK_LEAK))

@@ -262,8 +262,8 @@ bool disk_sim_seal(struct disk_sim *disk, uint32_t shard, uint64_t tag)
     struct m5_batch *batch = m5_shard_seal(m5_engine_shard(disk->engine, shard));
     if (batch == NULL)
         return false;
-    if (batch->shard != shard || batch->changes == 0)
-        fail(disk, "a batch is empty or names another shard", (struct mqtt5_bytes){0});
+    if (batch->shard != shard)
+        fail(disk, "a batch names another shard", (struct mqtt5_bytes){0});
     if (batch->position <= disk->position[shard])
         fail(disk, "the position of a batch does not count up", (struct mqtt5_bytes){0});
     disk->position[shard] = batch->position;
