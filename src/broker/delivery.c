@@ -7,6 +7,7 @@
 
 #define RING_MIN  16u
 #define RING_KEPT 64u    /* a ring that is no longer stays while the connection is busy */
+#define RESERVED  256u   /* packet identifiers at a time, of what is not stored itself */
 #define SPAN_MAX  65535u /* packet identifiers */
 
 /* ---- the ring ---- */

@@ -50,9 +50,8 @@ struct m5_delivery_restored {
 bool m5_delivery_restore(struct m5_shard *shard, struct m5_session *session,
                          const struct m5_delivery_restored *restored, bool *sound);
 
-/* All are back; @p connected: the client was there when the broker ended. True: the session's
- * record does not say any more what is so. */
-bool m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected);
+/* All are back; @p connected: the client was there when the broker ended. */
+void m5_delivery_restored(struct m5_shard *shard, struct m5_session *session, bool connected);
 
 /* Sends what waits as far as the window and the output allow. */
 void m5_delivery_pump(struct m5_shard *shard, struct m5_session *session);

@@ -73,10 +73,20 @@ void m5_persist_session(struct m5_shard *shard, struct m5_session *session)
                                        .expires_wall_ms = wall(shard, session->expires_at_ms),
                                        .will_wall_ms = wall(shard, session->will_at_ms),
                                        .given = session->given};
+    if (record.connected && session->reserved > session->given)
+        record.given = session->reserved;
+    session->reserved = record.given;
     struct m5_record_key key = m5_key_of(M5_RECORD_SESSION, session->serial, 0);
     uint8_t *at = put(shard, session, M5_STORE_PUT, &key, m5_session_record_size(&record));
     if (at != NULL)
         m5_session_record_write(&record, at);
+}
+
+void m5_persist_reserve(struct m5_shard *shard, struct m5_session *session, uint64_t sequence)
+{
+    session->reserved = sequence;
+    m5_persist_session(shard, session);
+    session->reserved_position = session->position;
 }
 
 /* One session less waits for the message; the last one takes its record along. */

@@ -30,6 +30,9 @@ uint64_t m5_persist_position(const struct m5_shard *shard, const struct m5_sessi
 /* The session as it is now: after CONNECT, and when its connection has gone. */
 void m5_persist_session(struct m5_shard *shard, struct m5_session *session);
 
+/* Packet identifiers of deliveries below @p sequence may be given out. */
+void m5_persist_reserve(struct m5_shard *shard, struct m5_session *session, uint64_t sequence);
+
 /* The session and all that belongs to it is stored no more. */
 void m5_persist_session_gone(struct m5_shard *shard, struct m5_session *session);
 

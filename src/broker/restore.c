@@ -449,7 +449,7 @@ static void wake_session(struct m5_restore *restore, struct m5_shard *shard,
     restore->report.expired += session->expires_at_ms <= shard->now_ms;
     if (session->will.message == NULL)
         session->will_at_ms = M5_NEVER;
-    changed |= m5_delivery_restored(shard, session, changed);
+    m5_delivery_restored(shard, session, changed);
     m5_session_wake(shard, session);
     if (changed)
         m5_persist_session(shard, session);

@@ -235,8 +235,8 @@ static uint8_t *append_open(struct m5_shard *shard, struct m5_run *run, struct m
 static bool append_tracked(struct m5_shard *shard, struct m5_run *run, struct m5_session *session,
                            struct m5_conn *conn, const struct m5_target *target)
 {
-    /* What is stored at QoS 2 is sent when it is durable: it has to wait. */
-    if ((run->store && session->stored && target->qos == 2) || output_full(shard, conn) ||
+    /* At QoS 2 it may have to wait for the store, one by one. */
+    if ((session->stored && target->qos == 2) || output_full(shard, conn) ||
         !m5_delivery_ready(shard, session, run->acknowledged) || !materialise(shard, run))
         return false;
     bool retain = (target->flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0;
