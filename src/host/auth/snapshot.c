@@ -83,7 +83,7 @@ void m5_snapshot_fini(struct m5_snapshot *snapshot)
     }
     free_version(snapshot, release(current));
     pthread_mutex_destroy(&snapshot->lock);
-    *snapshot = (struct m5_snapshot){0};
+    *snapshot = (struct m5_snapshot){.free_value = NULL};
 }
 
 static struct m5_snapshot_reader *add_reader(struct m5_snapshot *snapshot)
