@@ -1,18 +1,24 @@
 /* `mqttv5 pub`: publishes messages, and waits for responses when asked to.
  *
  * Messages are handed to the client as fast as it takes them; only what is not yet complete is
- * bounded. The client has a thread of its own, so that standard input may block.
+ * bounded. The client has a thread of its own, so that this one may wait for standard input. What
+ * was handed over is awaited at the end, after Ctrl+C too: what was read is not lost.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/connection.h"
 #include "cli/input.h"
+#include "cli/json.h"
 #include "cli/print.h"
+#include "cli/prompt.h"
+#include "cli/property.h"
+#include "cli/schedule.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define FIELD(name)       offsetof(struct pub_options, name)
@@ -20,12 +26,15 @@
 #define PAYLOAD_MAX       (MQTT5_REMAINING_LENGTH_MAX) /* bytes; the exact bound is the client's */
 #define SUBSCRIBE_WAIT_MS 30000
 #define U32_MAX           4294967295u
-#define ERRORS_SHOWN_MAX  5u /* of refused messages; the rest is only counted */
+#define ERRORS_SHOWN_MAX  5u     /* of refused messages; the rest is only counted */
+#define DRAIN_WAIT_MS     5000u  /* after Ctrl+C, for what is under way */
+#define LOOK_MS           60000u /* the clock on the wall may be set while --at waits */
 
 struct pub_options {
     struct cli_connection connection;
-    const char *topic, *message, *file;
-    bool use_stdin, stdin_lines, retain;
+    const char *topic;
+    struct cli_strings messages, files;
+    bool use_stdin, stdin_lines, null_message, retain;
     uint64_t qos;
     uint64_t expiry_s, topic_alias;
     const char *response_topic, *correlation_data, *content_type;
@@ -34,6 +43,8 @@ struct pub_options {
     uint64_t timeout_s, response_count;
     int output_format; /* enum cli_print_form */
     uint64_t delay_s, repeat, interval_ms;
+    const char *at;
+    bool stats, json;
 };
 
 static const struct cli_choice formats[] = {
@@ -50,24 +61,36 @@ static const struct cli_option pub_table[] = {
     {.name = "message",
      .alias = 'm',
      .type = CLI_STRING,
-     .offset = FIELD(message),
+     .repeatable = true,
+     .whole = true,
+     .offset = FIELD(messages),
      .value = "TEXT",
      .help = "the payload"},
     {.name = "file",
      .alias = 'f',
      .type = CLI_STRING,
-     .offset = FIELD(file),
+     .repeatable = true,
+     .whole = true,
+     .offset = FIELD(files),
      .value = "PATH",
      .help = "the payload is what is in this file"},
     {.name = "stdin",
+     .alias = 's',
+     .synonym = "stdin-file",
      .type = CLI_BOOL,
      .offset = FIELD(use_stdin),
      .help = "the payload is all of standard input"},
     {.name = "stdin-lines",
      .alias = 'l',
+     .synonym = "stdin-line",
      .type = CLI_BOOL,
      .offset = FIELD(stdin_lines),
      .help = "each line of standard input is a message"},
+    {.name = "null-message",
+     .alias = 'n',
+     .type = CLI_BOOL,
+     .offset = FIELD(null_message),
+     .help = "the payload is empty"},
     {.name = "qos",
      .alias = 'q',
      .type = CLI_INTEGER,
@@ -149,6 +172,12 @@ static const struct cli_option pub_table[] = {
      .value = "TIME",
      .fallback = "0",
      .help = "wait so long before the first message"},
+    {.name = "at",
+     .type = CLI_STRING,
+     .offset = FIELD(at),
+     .value = "TIME",
+     .help = "wait until then: HH:MM or HH:MM:SS (tomorrow, when that is over), or "
+             "2026-12-31T23:59:59, with Z or +01:00 behind if you like"},
     {.name = "repeat",
      .type = CLI_INTEGER,
      .offset = FIELD(repeat),
@@ -161,11 +190,26 @@ static const struct cli_option pub_table[] = {
      .offset = FIELD(interval_ms),
      .value = "MS",
      .fallback = "1000",
-     .help = "time between repetitions; 0 = as fast as the server takes them"},
+     .help = "time from one to the next; 0 = as fast as the server takes them"},
+    {.group = "Result",
+     .name = "stats",
+     .type = CLI_BOOL,
+     .offset = FIELD(stats),
+     .help = "say at the end what was published, and how fast"},
+    {.name = "json",
+     .type = CLI_BOOL,
+     .offset = FIELD(json),
+     .help = "the same as a line of JSON on standard output"},
     {0},
 };
 
 static const struct cli_option *const tables[] = {pub_table, cli_connection_options, NULL};
+
+static const struct cli_packet_name packets[] = {{"connect", MQTT5_IN_CONNECT},
+                                                 {"publish", MQTT5_IN_PUBLISH},
+                                                 {"disconnect", MQTT5_IN_DISCONNECT},
+                                                 {"will", MQTT5_IN_WILL},
+                                                 {NULL, 0}};
 
 /* A publisher at work. What the client's thread touches is guarded by the lock. */
 struct pub {
@@ -173,15 +217,21 @@ struct pub {
     const struct pub_options *options;
     struct mqtt5_client *client;
     struct mqtt5_publish publish; /* the message, but for its payload */
-    struct mqtt5_user_property *user_properties;
+    struct cli_properties properties;
     uint8_t *correlation_data;
-    char response_topic[128]; /* made up, when none was given */
+    char response_topic[128];     /* made up, when none was given */
+    struct cli_content *contents; /* of files and standard input */
+    size_t content_count;
+    uint64_t started_ms, handed_over, bytes;
+    time_t at;
 
     pthread_mutex_t lock;
-    pthread_cond_t changed;
-    uint64_t pending, failed, responses;
-    bool ending;       /* the connection is over; on_change() will tell, and then why is known */
-    bool disconnected; /* on_change() has told */
+    int wake_fd;  /* written to when something has changed and somebody is waiting */
+    bool waiting; /* somebody is */
+    uint64_t pending, failed, done, responses;
+    uint8_t reason_code; /* of the last acknowledgement */
+    bool ending;         /* the connection is over; on_change() will tell, and then why is known */
+    bool disconnected;   /* on_change() has told */
     bool output_closed;
 };
 
@@ -208,16 +258,28 @@ static void report_failure(const struct pub *pub, const struct mqtt5_client_resu
         cli_error(pub->call, "cannot publish: %s", mqtt5_error_text(result->error));
 }
 
+/* Wakes who waits; the lock is held. */
+static void wake(struct pub *pub)
+{
+    const uint64_t one = 1;
+    if (pub->waiting)
+        (void)!write(pub->wake_fd, &one, sizeof one);
+    pub->waiting = false;
+}
+
 static void on_done(void *ctx, const struct mqtt5_client_result *result)
 {
     struct pub *pub = ctx;
     pthread_mutex_lock(&pub->lock);
     pub->pending--;
-    if (result->error != MQTT5_OK && ++pub->failed <= ERRORS_SHOWN_MAX)
+    pub->reason_code = result->reason_code;
+    if (result->error == MQTT5_OK)
+        pub->done++;
+    else if (++pub->failed <= ERRORS_SHOWN_MAX)
         report_failure(pub, result);
-    if (result->error == MQTT5_ERR_CLOSED)
+    if (result->error == MQTT5_ERR_CLOSED && !pub->options->connection.auto_reconnect)
         pub->ending = true;
-    pthread_cond_broadcast(&pub->changed);
+    wake(pub);
     pthread_mutex_unlock(&pub->lock);
 }
 
@@ -226,7 +288,9 @@ static void on_change(void *ctx, const struct mqtt5_client_change *change)
     struct pub *pub = ctx;
     pthread_mutex_lock(&pub->lock);
     pub->disconnected = change->state == MQTT5_CLIENT_DISCONNECTED;
-    pthread_cond_broadcast(&pub->changed);
+    if (change->state == MQTT5_CLIENT_WAITING || pub->handed_over > 0)
+        cli_connection_status(pub->call, &pub->options->connection, change);
+    wake(pub);
     pthread_mutex_unlock(&pub->lock);
 }
 
@@ -240,35 +304,52 @@ static void on_response(void *ctx, const struct mqtt5_message *message)
         (!MQTT5_HAS(&message->publish->properties, CORRELATION_DATA) || ours.len != theirs.len ||
          memcmp(ours.data, theirs.data, ours.len) != 0))
         return;
-    pthread_mutex_lock(&pub->lock);
+    const enum cli_print_form form = (enum cli_print_form)pub->options->output_format;
+    const struct cli_print_style style = {.form = form, .properties = form == CLI_PRINT_VERBOSE};
     const uint64_t wanted = pub->options->response_count;
+    struct timespec at;
+    clock_gettime(CLOCK_REALTIME, &at);
+    pthread_mutex_lock(&pub->lock);
     if (wanted == 0 || pub->responses < wanted) {
-        cli_print_message(stdout, message->publish,
-                          (enum cli_print_form)pub->options->output_format,
-                          pub->options->output_format == CLI_PRINT_VERBOSE);
+        (void)cli_print_message(stdout, message->publish, &style, at);
         pub->responses++;
         pub->output_closed = !cli_print_flush(stdout);
     }
-    pthread_cond_broadcast(&pub->changed);
+    wake(pub);
     pthread_mutex_unlock(&pub->lock);
 }
 
 /* ---- waiting ---- */
 
-/* Waits for a change, at most until @p until_ms; wakes now and then to look for a signal, which can
- * not be sent through a condition variable. Lock held. */
-static void wait_change(struct pub *pub, uint64_t until_ms)
+/* Waits for a change, for a signal that was not there yet, or for standard input to have something
+ * (when @p input), at most until @p until_ms. Lock held; it is open meanwhile. */
+static void wait_change(struct pub *pub, uint64_t until_ms, bool input)
 {
-    const uint64_t look = now_ms() + 100;
-    const uint64_t end = until_ms < look ? until_ms : look;
-    const struct timespec at = {.tv_sec = (time_t)(end / 1000),
-                                .tv_nsec = (long)(end % 1000) * 1000000};
-    pthread_cond_timedwait(&pub->changed, &pub->lock, &at);
+    struct pollfd look[3] = {{.fd = pub->wake_fd, .events = POLLIN},
+                             {.fd = cli_signals_fd(), .events = POLLIN},
+                             {.fd = input ? STDIN_FILENO : -1, .events = POLLIN}};
+    const uint64_t now = now_ms();
+    const uint64_t left = until_ms > now ? until_ms - now : 0;
+    uint64_t count;
+    if (cli_signals_caught())
+        look[1].fd = -1; /* it stays readable */
+    pub->waiting = true;
+    pthread_mutex_unlock(&pub->lock);
+    (void)poll(look, 3, until_ms == UINT64_MAX ? -1 : left < LOOK_MS ? (int)left : (int)LOOK_MS);
+    pthread_mutex_lock(&pub->lock);
+    pub->waiting = false;
+    if (look[0].revents != 0)
+        (void)!read(pub->wake_fd, &count, sizeof count);
+}
+
+static bool is_gone(const struct pub *pub)
+{
+    return pub->ending || pub->disconnected;
 }
 
 static bool is_over(const struct pub *pub)
 {
-    return pub->ending || pub->disconnected || cli_signals_caught();
+    return is_gone(pub) || cli_signals_caught();
 }
 
 static bool is_over_now(struct pub *pub)
@@ -284,21 +365,47 @@ static bool wait_pending_below(struct pub *pub, uint64_t count)
 {
     pthread_mutex_lock(&pub->lock);
     while (pub->pending >= count && !is_over(pub))
-        wait_change(pub, UINT64_MAX);
+        wait_change(pub, UINT64_MAX, false);
     const bool reached = pub->pending < count;
     pthread_mutex_unlock(&pub->lock);
     return reached;
 }
 
-/* False when it is over before the time has passed. */
-static bool pause_ms(struct pub *pub, uint64_t duration_ms)
+/* Waits until all that was handed over is complete: as long as the connection lives, but after a
+ * signal for a while only. */
+static void drain(struct pub *pub)
 {
-    const uint64_t end = now_ms() + duration_ms;
+    uint64_t end = UINT64_MAX;
+    pthread_mutex_lock(&pub->lock);
+    while (pub->pending > 0 && !is_gone(pub) && now_ms() < end) {
+        if (cli_signals_caught() && end == UINT64_MAX)
+            end = now_ms() + DRAIN_WAIT_MS;
+        wait_change(pub, end, false);
+    }
+    pthread_mutex_unlock(&pub->lock);
+}
+
+/* Waits until @p end of now_ms(). False when it is over before. */
+static bool pause_until(struct pub *pub, uint64_t end)
+{
     pthread_mutex_lock(&pub->lock);
     while (now_ms() < end && !is_over(pub))
-        wait_change(pub, end);
+        wait_change(pub, end, false);
     pthread_mutex_unlock(&pub->lock);
     return !is_over_now(pub);
+}
+
+/* Waits until the clock on the wall says @p at. */
+static bool pause_until_time(struct pub *pub, time_t at)
+{
+    struct timespec now;
+    while (clock_gettime(CLOCK_REALTIME, &now) == 0 && now.tv_sec < at) {
+        const uint64_t left_ms =
+            (uint64_t)(at - now.tv_sec) * 1000 - (uint64_t)now.tv_nsec / 1000000;
+        if (!pause_until(pub, now_ms() + (left_ms < LOOK_MS ? left_ms : LOOK_MS)))
+            return false;
+    }
+    return true;
 }
 
 /* ---- the message ---- */
@@ -308,29 +415,6 @@ static bool pause_ms(struct pub *pub, uint64_t duration_ms)
         MQTT5_SET(properties, NAME);            \
         (properties)->field = bytes_of(text);   \
     } while (0)
-
-static int set_user_properties(struct pub *pub, struct mqtt5_properties *properties)
-{
-    const struct cli_strings *given = &pub->options->user_properties;
-    if (given->count == 0)
-        return CLI_OK;
-    pub->user_properties = calloc(given->count, sizeof *pub->user_properties);
-    if (pub->user_properties == NULL)
-        return cli_failed(pub->call, "out of memory");
-    for (size_t i = 0; i < given->count; i++) {
-        const char *equals = strchr(given->items[i], '=');
-        if (equals == NULL)
-            return cli_usage(pub->call, "--user-property wants NAME=VALUE, not \"%s\"",
-                             given->items[i]);
-        pub->user_properties[i].name = (struct mqtt5_bytes){
-            .data = (const uint8_t *)given->items[i], .len = (size_t)(equals - given->items[i])};
-        pub->user_properties[i].value = bytes_of(equals + 1);
-    }
-    MQTT5_SET(properties, USER_PROPERTY);
-    properties->user_property = (struct mqtt5_user_properties){.items = pub->user_properties,
-                                                               .count = (uint32_t)given->count};
-    return CLI_OK;
-}
 
 static int set_correlation(struct pub *pub, struct mqtt5_properties *properties)
 {
@@ -355,6 +439,11 @@ static int make_message(struct pub *pub)
 {
     const struct pub_options *options = pub->options;
     struct mqtt5_properties *properties = &pub->publish.properties;
+    int code = cli_properties_set(pub->call, &options->connection.properties, "publish",
+                                  &options->user_properties, &pub->properties);
+    *properties = pub->properties.set;
+    if (code != CLI_OK)
+        return code;
     pub->publish.topic = bytes_of(options->topic);
     pub->publish.qos = (uint8_t)options->qos;
     pub->publish.retain = options->retain;
@@ -370,8 +459,7 @@ static int make_message(struct pub *pub)
         SET_TEXT(properties, CONTENT_TYPE, content_type, options->content_type);
     if (options->response_topic != NULL)
         SET_TEXT(properties, RESPONSE_TOPIC, response_topic, options->response_topic);
-    const int code = set_correlation(pub, properties);
-    return code != CLI_OK ? code : set_user_properties(pub, properties);
+    return set_correlation(pub, properties);
 }
 
 /* ---- publishing ---- */
@@ -403,8 +491,11 @@ static int publish(struct pub *pub, struct mqtt5_bytes payload)
         pending_max = pub->pending;
         pthread_mutex_unlock(&pub->lock);
         error = mqtt5_client_publish_async(pub->client, &pub->publish, on_done, pub);
-        if (error == MQTT5_OK)
+        if (error == MQTT5_OK) {
+            pub->handed_over++;
+            pub->bytes += payload.len;
             return CLI_OK;
+        }
         pthread_mutex_lock(&pub->lock);
         pub->pending--;
         pthread_mutex_unlock(&pub->lock);
@@ -415,41 +506,87 @@ static int publish(struct pub *pub, struct mqtt5_bytes payload)
     return error == MQTT5_ERR_QUEUE_FULL ? CLI_OK : report_refusal(pub, error);
 }
 
-static int publish_repeatedly(struct pub *pub, struct mqtt5_bytes payload)
+/* Publishes each of @p payloads, and all of them again as --repeat and --interval say. */
+static int publish_repeatedly(struct pub *pub, const struct mqtt5_bytes *payloads, size_t count)
 {
     const struct pub_options *options = pub->options;
+    const uint64_t start = now_ms();
     int code = CLI_OK;
     for (uint64_t i = 0; options->repeat == 0 || i < options->repeat; i++) {
-        if (i > 0 && options->interval_ms > 0 && !pause_ms(pub, options->interval_ms))
+        if (!pause_until(pub, cli_step_due(start, options->interval_ms, i)))
             break;
-        code = publish(pub, payload);
+        for (size_t j = 0; code == CLI_OK && j < count && !is_over_now(pub); j++)
+            code = publish(pub, payloads[j]);
         if (code != CLI_OK || is_over_now(pub))
             break;
     }
     return code;
 }
 
+/* ---- standard input ---- */
+
+/* Bytes read of standard input, of which the lines before `at` have been taken. */
+struct lines {
+    struct cli_content content;
+    size_t at;
+    bool at_end;
+};
+
+/* Reads more, when there is more; false when it is over before. errno tells of a failed read. */
+static bool read_more(struct pub *pub, struct lines *lines)
+{
+    pthread_mutex_lock(&pub->lock);
+    wait_change(pub, UINT64_MAX, true);
+    const bool over = is_over(pub);
+    pthread_mutex_unlock(&pub->lock);
+    if (over)
+        return false;
+    if (lines->at > 0) {
+        memmove(lines->content.data, lines->content.data + lines->at,
+                lines->content.size - lines->at);
+        lines->content.size -= lines->at;
+        lines->at = 0;
+    }
+    errno = 0;
+    return cli_read_some(STDIN_FILENO, PAYLOAD_MAX, &lines->content, &lines->at_end);
+}
+
+/* Takes a line, without its end. False when there is none any more, or it is over. */
+static bool next_line(struct pub *pub, struct lines *lines, struct mqtt5_bytes *out)
+{
+    size_t seen = 0; /* bytes that have no end of a line among them */
+    for (;;) {
+        const uint8_t *start = lines->content.data + lines->at;
+        const size_t left = lines->content.size - lines->at;
+        const uint8_t *end = left > seen ? memchr(start + seen, '\n', left - seen) : NULL;
+        if (end != NULL || (lines->at_end && left > 0)) {
+            out->data = start;
+            out->len = end != NULL ? (size_t)(end - start) : left;
+            lines->at += out->len + (end != NULL);
+            return true;
+        }
+        seen = left;
+        if (lines->at_end || !read_more(pub, lines))
+            return false;
+    }
+}
+
 static int publish_lines(struct pub *pub)
 {
-    char *line = NULL;
-    size_t capacity = 0;
-    ssize_t size;
+    struct lines lines = {.at = 0};
+    struct mqtt5_bytes line;
     int code = CLI_OK;
-    while (code == CLI_OK && !is_over_now(pub) && (size = getline(&line, &capacity, stdin)) >= 0) {
-        if (size > 0 && line[size - 1] == '\n')
-            size--;
-        code = publish_repeatedly(
-            pub, (struct mqtt5_bytes){.data = (const uint8_t *)line, .len = (size_t)size});
-    }
-    if (code == CLI_OK && ferror(stdin) && errno != EINTR)
+    errno = 0;
+    while (code == CLI_OK && !is_over_now(pub) && next_line(pub, &lines, &line))
+        code = publish_repeatedly(pub, &line, 1);
+    if (code == CLI_OK && !lines.at_end && !is_over_now(pub))
         code = cli_failed(pub->call, "cannot read standard input: %s", strerror(errno));
-    free(line);
+    free(lines.content.data);
     return code;
 }
 
-static int read_payload(const struct pub *pub, struct cli_content *content)
+static int read_payload(const struct pub *pub, const char *path, struct cli_content *content)
 {
-    const char *path = pub->options->file;
     FILE *file = path == NULL ? stdin : fopen(path, "rb");
     const char *name = path == NULL ? "standard input" : path;
     if (file == NULL)
@@ -459,6 +596,22 @@ static int read_payload(const struct pub *pub, struct cli_content *content)
     if (file != stdin)
         fclose(file);
     return ok ? CLI_OK : cli_failed(pub->call, "cannot read %s: %s", name, strerror(error));
+}
+
+/* Reads the files, or all of standard input, before there is a connection. */
+static int read_payloads(struct pub *pub)
+{
+    const struct cli_strings *files = &pub->options->files;
+    const size_t count = pub->options->use_stdin ? 1 : files->count;
+    int code = CLI_OK;
+    pub->contents = calloc(count + 1, sizeof *pub->contents);
+    if (pub->contents == NULL)
+        return cli_failed(pub->call, "out of memory");
+    while (code == CLI_OK && pub->content_count < count) {
+        const char *path = pub->options->use_stdin ? NULL : files->items[pub->content_count];
+        code = read_payload(pub, path, &pub->contents[pub->content_count++]);
+    }
+    return code;
 }
 
 /* ---- responses ---- */
@@ -505,7 +658,7 @@ static int await_responses(struct pub *pub)
     pthread_mutex_lock(&pub->lock);
     while ((wanted == 0 || pub->responses < wanted) && now_ms() < end && !is_over(pub) &&
            !pub->output_closed)
-        wait_change(pub, end);
+        wait_change(pub, end, false);
     const uint64_t responses = pub->responses;
     pthread_mutex_unlock(&pub->lock);
     if (responses == 0)
@@ -518,18 +671,34 @@ static int await_responses(struct pub *pub)
 
 /* ---- the command ---- */
 
-static int publish_all(struct pub *pub, const struct cli_content *content)
+/* Every payload that is known beforehand. */
+static int publish_known(struct pub *pub)
 {
     const struct pub_options *options = pub->options;
-    if (options->delay_s > 0 && !pause_ms(pub, options->delay_s * 1000))
+    const size_t count = options->null_message ? 1 : options->messages.count + pub->content_count;
+    struct mqtt5_bytes *payloads = calloc(count, sizeof *payloads);
+    size_t used = 0;
+    if (payloads == NULL)
+        return cli_failed(pub->call, "out of memory");
+    for (size_t i = 0; i < options->messages.count; i++)
+        payloads[used++] = bytes_of(options->messages.items[i]);
+    for (size_t i = 0; i < pub->content_count; i++)
+        payloads[used++] =
+            (struct mqtt5_bytes){.data = pub->contents[i].data, .len = pub->contents[i].size};
+    const int code = publish_repeatedly(pub, payloads, count);
+    free(payloads);
+    return code;
+}
+
+static int publish_all(struct pub *pub)
+{
+    const struct pub_options *options = pub->options;
+    if (options->delay_s > 0 && !pause_until(pub, now_ms() + options->delay_s * 1000))
         return CLI_OK;
-    if (options->stdin_lines)
-        return publish_lines(pub);
-    const struct mqtt5_bytes payload =
-        options->message != NULL
-            ? bytes_of(options->message)
-            : (struct mqtt5_bytes){.data = content->data, .len = content->size};
-    return publish_repeatedly(pub, payload);
+    if (options->at != NULL && !pause_until_time(pub, pub->at))
+        return CLI_OK;
+    pub->started_ms = now_ms();
+    return options->stdin_lines ? publish_lines(pub) : publish_known(pub);
 }
 
 /* What is to be said at the end, when nothing was before. */
@@ -537,59 +706,112 @@ static int conclude(struct pub *pub)
 {
     pthread_mutex_lock(&pub->lock);
     while (pub->ending && !pub->disconnected)
-        wait_change(pub, UINT64_MAX);
+        wait_change(pub, UINT64_MAX, false);
+    const bool disconnected = pub->disconnected;
+    const uint64_t pending = pub->pending, failed = pub->failed;
     pthread_mutex_unlock(&pub->lock);
-    if (pub->disconnected)
+    if (disconnected)
         return cli_connection_lost(pub->call, pub->client);
-    if (pub->failed > ERRORS_SHOWN_MAX)
-        cli_error(pub->call, "%llu messages failed in all", (unsigned long long)pub->failed);
-    if (pub->failed > 0)
+    if (failed > ERRORS_SHOWN_MAX)
+        cli_error(pub->call, "%llu messages failed in all", (unsigned long long)failed);
+    if (failed > 0)
         return CLI_FAILED;
+    if (pending > 0)
+        return cli_failed(pub->call, "interrupted: %llu messages are not acknowledged",
+                          (unsigned long long)pending);
     if (cli_signals_caught() && pub->options->repeat != 0)
         return cli_failed(pub->call, "interrupted");
     return CLI_OK;
 }
 
-static int work(struct pub *pub, const struct cli_content *content)
+static void report_stats(struct pub *pub, uint64_t elapsed_ms)
+{
+    const double seconds = (double)elapsed_ms / 1000;
+    pthread_mutex_lock(&pub->lock);
+    if (pub->options->stats)
+        cli_status("%llu messages published, %llu failed, %llu bytes, %.3f s, %.0f messages/s",
+                   (unsigned long long)pub->done, (unsigned long long)pub->failed,
+                   (unsigned long long)pub->bytes, seconds,
+                   seconds > 0 ? (double)pub->done / seconds : 0.0);
+    if (pub->options->json) {
+        printf("{\"published\":%llu,\"failed\":%llu,\"bytes\":%llu,\"elapsed_s\":%.3f,"
+               "\"responses\":%llu,\"reason_code\":%u,\"reason\":",
+               (unsigned long long)pub->done, (unsigned long long)pub->failed,
+               (unsigned long long)pub->bytes, seconds, (unsigned long long)pub->responses,
+               (unsigned)pub->reason_code);
+        cli_json_string(stdout, bytes_of(cli_reason_text(pub->reason_code)));
+        puts("}");
+    }
+    pthread_mutex_unlock(&pub->lock);
+}
+
+static int work(struct pub *pub)
 {
     int code = pub->options->wait_response ? prepare_responses(pub) : CLI_OK;
     if (code == CLI_OK)
-        code = publish_all(pub, content);
-    wait_pending_below(pub, 1);
+        code = publish_all(pub);
+    drain(pub);
+    const uint64_t elapsed_ms = pub->started_ms > 0 ? now_ms() - pub->started_ms : 0;
     if (code == CLI_OK && pub->options->wait_response && pub->failed == 0 && !is_over_now(pub))
         code = await_responses(pub);
-    return code == CLI_OK ? conclude(pub) : code;
+    if (code == CLI_OK)
+        code = conclude(pub);
+    report_stats(pub, elapsed_ms);
+    return code;
 }
 
-static int connect_and_work(struct pub *pub, const struct cli_content *content)
+static int connect_and_work(struct pub *pub)
 {
-    struct mqtt5_client_config config;
-    mqtt5_client_config_init(&config);
+    struct mqtt5_client_options config;
+    mqtt5_client_options_init(&config);
     config.on_change = on_change;
     config.ctx = pub;
     if (!cli_connect(pub->call, &pub->options->connection, &config, &pub->client))
         return CLI_FAILED;
-    const int code = work(pub, content);
-    /* Should this take too long, the server sees the connection end all the same. */
-    (void)!mqtt5_client_disconnect(pub->client, NULL, CLI_DISCONNECT_WAIT_MS);
+    const int code = work(pub);
+    cli_disconnect(pub->call, &pub->options->connection, pub->client);
     cli_signals_catch(NULL);
     mqtt5_client_free(pub->client);
     return code;
 }
 
-static int check(const struct cli_call *call, const struct pub_options *options)
+static int check_sources(const struct cli_call *call, const struct pub_options *options)
 {
-    const int sources = (options->message != NULL) + (options->file != NULL) + options->use_stdin +
-                        options->stdin_lines;
-    if (options->topic == NULL)
-        return cli_usage(call, "--topic is missing: where to publish? (see mqttv5 pub --help)");
+    const int sources = (options->messages.count > 0) + (options->files.count > 0) +
+                        options->use_stdin + options->stdin_lines + options->null_message;
     if (sources == 0)
-        return cli_usage(call, "what to publish? Give --message, --file, --stdin or "
-                               "--stdin-lines");
+        return cli_usage(call, "what to publish? Give --message, --file, --stdin, --stdin-lines "
+                               "or --null-message");
     if (sources > 1)
-        return cli_usage(call, "give one of --message, --file, --stdin and --stdin-lines");
+        return cli_usage(call, "give one of --message, --file, --stdin, --stdin-lines and "
+                               "--null-message");
     if (options->stdin_lines && options->repeat == 0)
         return cli_usage(call, "--repeat 0 would never come to the second line");
+    return CLI_OK;
+}
+
+static int check_time(struct pub *pub)
+{
+    const struct pub_options *options = pub->options;
+    if (options->at == NULL)
+        return CLI_OK;
+    if (options->delay_s > 0)
+        return cli_usage(pub->call, "give one of --at and --delay");
+    switch (cli_at_read(options->at, time(NULL), &pub->at)) {
+    case CLI_AT_OK: return CLI_OK;
+    case CLI_AT_PAST: return cli_usage(pub->call, "--at %s is over", options->at);
+    case CLI_AT_UNREADABLE: break;
+    }
+    return cli_usage(pub->call, "--at wants HH:MM, HH:MM:SS or 2026-12-31T23:59:59, not \"%s\"",
+                     options->at);
+}
+
+static int check(struct pub *pub)
+{
+    const struct cli_call *call = pub->call;
+    const struct pub_options *options = pub->options;
+    if (options->topic == NULL)
+        return cli_usage(call, "--topic is missing: where to publish? (see mqttv5 pub --help)");
     static const char *const v5_only[] = {
         "message-expiry-interval", "topic-alias",      "content-type", "user-property",
         "response-topic",          "correlation-data", "wait-response"};
@@ -597,35 +819,74 @@ static int check(const struct cli_call *call, const struct pub_options *options)
         if (options->connection.version != MQTT5_VERSION_5 && cli_given(call, v5_only[i]))
             return cli_usage(call, "--%s needs --protocol-version 5", v5_only[i]);
     }
-    return cli_connection_check(call, &options->connection);
+    int code = check_sources(call, options);
+    if (code == CLI_OK)
+        code = check_time(pub);
+    return code == CLI_OK ? cli_connection_check(call, &options->connection, packets) : code;
 }
 
-static void init_lock(struct pub *pub)
+/* Asks for what is missing, where there is somebody. The answers live as long as the process. */
+static int complete(const struct cli_call *call, struct pub_options *options)
 {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&pub->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
+    static char url[CLI_URL_SIZE], topic[CLI_URL_SIZE];
+    static char *topic_answer, *message_answer;
+    const int code =
+        cli_connection_url(call, &options->connection, url, options->topic == NULL ? topic : NULL);
+    if (code != CLI_OK)
+        return code;
+    if (topic[0] != 0)
+        options->topic = topic;
+    const bool has_source = options->messages.count > 0 || options->files.count > 0 ||
+                            options->use_stdin || options->stdin_lines || options->null_message;
+    if ((options->topic != NULL && has_source) || !cli_can_ask(&options->connection))
+        return CLI_OK;
+    if (options->topic == NULL &&
+        (options->topic = topic_answer = cli_ask("Topic", NULL, cli_check_topic_name)) == NULL)
+        return cli_failed(call, "no answer");
+    if (!has_source) {
+        message_answer = cli_ask("Message", NULL, NULL);
+        options->messages.items = malloc(sizeof *options->messages.items);
+        if (message_answer == NULL || options->messages.items == NULL)
+            return cli_failed(call, "no answer");
+        options->messages.items[options->messages.count++] = message_answer;
+    }
+    char *qos = cli_given(call, "qos") ? NULL : cli_ask("Quality of service", "0", cli_check_qos);
+    if (qos != NULL)
+        options->qos = (uint64_t)(qos[0] - '0');
+    free(qos);
+    return CLI_OK;
+}
+
+static int prepare_and_work(struct pub *pub)
+{
+    int code = check(pub);
+    if (code == CLI_OK)
+        code = make_message(pub);
+    if (code == CLI_OK && (pub->options->files.count > 0 || pub->options->use_stdin))
+        code = read_payloads(pub);
+    if (code != CLI_OK)
+        return code;
+    pub->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (pub->wake_fd < 0)
+        return cli_failed(pub->call, "no descriptor is left: %s", strerror(errno));
     pthread_mutex_init(&pub->lock, NULL);
+    code = connect_and_work(pub);
+    close(pub->wake_fd);
+    return code;
 }
 
 static int run(const struct cli_call *call)
 {
-    struct pub pub = {.call = call, .options = call->options};
-    struct cli_content content = {0};
-    int code = check(call, pub.options);
+    struct pub_options *options = call->options;
+    struct pub pub = {.call = call, .options = options};
+    int code = complete(call, options);
     if (code == CLI_OK)
-        code = make_message(&pub);
-    if (code == CLI_OK && (pub.options->file != NULL || pub.options->use_stdin))
-        code = read_payload(&pub, &content);
-    if (code == CLI_OK) {
-        init_lock(&pub);
-        code = connect_and_work(&pub, &content);
-    }
-    free(content.data);
+        code = prepare_and_work(&pub);
+    for (size_t i = 0; i < pub.content_count; i++)
+        free(pub.contents[i].data);
+    free(pub.contents);
     free(pub.correlation_data);
-    free(pub.user_properties);
+    cli_properties_free(&pub.properties);
     return code;
 }
 
@@ -636,7 +897,13 @@ const struct cli_command cmd_pub = {
     .notes = "Examples:\n"
              "  mqttv5 pub --topic sensors/temperature --message 23.5\n"
              "  sensor | mqttv5 pub -t sensors/log --stdin-lines -q 1\n"
-             "  mqttv5 pub -t service/add -m '1 2' --wait-response --timeout 5s\n",
+             "  mqttv5 pub -t service/add -m '1 2' --wait-response --timeout 5s\n"
+             "  mqttv5 pub -t door -m open -q 2 --at 18:30 --auto-reconnect\n"
+             "  mqttv5 pub -L mqtt://me:secret@host/a/topic -n -r\n"
+             "\n"
+             "At the end everything that was read has been handed to the server, and at QoS 1 and\n"
+             "2 acknowledged. Ctrl+C stops the reading and waits 5 s for what is under way; a\n"
+             "second one ends at once.\n",
     .tables = tables,
     .options_size = sizeof(struct pub_options),
     .run = run,

@@ -8,8 +8,9 @@
 /* Exit codes of the program. */
 enum cli_exit {
     CLI_OK = 0,
-    CLI_FAILED = 1, /* the work could not be done */
-    CLI_USAGE = 2   /* the command line makes no sense */
+    CLI_FAILED = 1,    /* the work could not be done */
+    CLI_USAGE = 2,     /* the command line makes no sense */
+    CLI_TIMED_OUT = 27 /* time was over before the work was done; as mosquitto_sub has it */
 };
 
 struct cli_command {
@@ -17,6 +18,7 @@ struct cli_command {
     const char *summary;                     /* one line, lower case, no full stop */
     const char *usage;                       /* what follows the name: "[options]" */
     const char *notes;                       /* shown below the options; may be NULL */
+    const char *exits;                       /* exit codes beyond 0, 1 and 2; may be NULL */
     const struct cli_option *const *tables;  /* NULL at the end */
     size_t options_size;                     /* of the struct that the tables fill */
     size_t operands_max;                     /* arguments that are not options */

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define READ_SIZE 65536u
 
@@ -35,6 +36,22 @@ bool cli_read_all(FILE *file, size_t size_max, struct cli_content *content)
         if (size == 0)
             return ferror(file) == 0;
     }
+}
+
+bool cli_read_some(int fd, size_t size_max, struct cli_content *content, bool *at_end)
+{
+    if (!make_room(content))
+        return false;
+    const ssize_t size = read(fd, content->data + content->size, READ_SIZE);
+    *at_end = size == 0;
+    if (size < 0)
+        return errno == EINTR || errno == EAGAIN;
+    content->size += (size_t)size;
+    if (content->size > size_max) {
+        errno = EFBIG;
+        return false;
+    }
+    return true;
 }
 
 static int digit(char c)

@@ -18,6 +18,10 @@ struct cli_content {
  * @p size_max bytes (EFBIG). */
 bool cli_read_all(FILE *file, size_t size_max, struct cli_content *content);
 
+/* Appends what one read(2) of @p fd gives; *at_end tells of the end. False, with errno, when it
+ * fails or there are more than @p size_max bytes (EFBIG). */
+bool cli_read_some(int fd, size_t size_max, struct cli_content *content, bool *at_end);
+
 /* Reads "01ab..." into @p out, which has room for half of its length. False when it is no such
  * text. */
 bool cli_read_hex(const char *text, uint8_t *out, size_t *size);

@@ -46,13 +46,18 @@ static size_t option_count(const struct cli_command *command)
     return count;
 }
 
+static bool is_named(const char *name, const char *wanted, size_t size)
+{
+    return name != NULL && strlen(name) == size && memcmp(name, wanted, size) == 0;
+}
+
 /* The position of the option with this name; the number of options when there is none. */
 static size_t find_long(const struct cli_command *command, const char *name, size_t size)
 {
     size_t position = 0;
     const struct cli_option *option;
     while ((option = cli_option_at(command, position)) != NULL) {
-        if (strlen(option->name) == size && memcmp(option->name, name, size) == 0)
+        if (is_named(option->name, name, size) || is_named(option->synonym, name, size))
             break;
         position++;
     }
@@ -63,7 +68,8 @@ static size_t find_short(const struct cli_command *command, char alias)
 {
     size_t position = 0;
     const struct cli_option *option;
-    while ((option = cli_option_at(command, position)) != NULL && option->alias != alias)
+    while ((option = cli_option_at(command, position)) != NULL && option->alias != alias &&
+           option->also != alias)
         position++;
     return position;
 }
@@ -194,6 +200,12 @@ static bool read_number(const char *text, const struct unit *units, uint64_t *ou
     return true;
 }
 
+static bool is_never(const char *text)
+{
+    return strcmp(text, "never") == 0 || strcmp(text, "-1") == 0 ||
+           strcmp(text, "\xE2\x88\x9E") == 0; /* the sign for infinity */
+}
+
 static bool read_bool(const char *text, bool *out)
 {
     static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
@@ -226,6 +238,10 @@ static bool set_number(struct reader *reader, const struct cli_option *option, c
                                         [CLI_SECONDS] = "a duration like 30, 30s or 1m30s",
                                         [CLI_MILLISECONDS] = "a duration like 250, 250ms or 2s",
                                         [CLI_SIZE] = "a size like 4096, 64KiB or 16MiB"};
+    if (option->endless && is_never(text)) {
+        *out = option->max;
+        return true;
+    }
     if (!read_number(text, option->type == CLI_INTEGER ? NULL : units[option->type], out))
         return fail(reader, "%s wants %s, not \"%s\"", label, kinds[option->type], text);
     const bool bounded = option->min != 0 || option->max != 0;
@@ -271,26 +287,59 @@ static bool set_value(struct reader *reader, const struct cli_option *option, co
     case CLI_MILLISECONDS:
     case CLI_SIZE: return set_number(reader, option, text, label, field);
     case CLI_CHOICE: return set_choice(reader, option, text, label, field);
+    case CLI_PROPERTY: return fail(reader, "%s wants %s", label, option->value);
     }
     return false;
+}
+
+/* Keeps a copy of @p text until the call is freed; NULL without memory, with the error set. */
+static char *keep_text(struct reader *reader, const char *text)
+{
+    const size_t size = strlen(text) + 1;
+    struct text *copy = malloc(sizeof *copy + size);
+    if (copy == NULL) {
+        fail(reader, "out of memory");
+        return NULL;
+    }
+    memcpy(copy->chars, text, size);
+    copy->next = reader->call->texts;
+    reader->call->texts = copy;
+    return copy->chars;
 }
 
 /* Adds each part of a comma list; the parts are copied. */
 static bool set_list(struct reader *reader, const struct cli_option *option, const char *list)
 {
-    const size_t size = strlen(list) + 1;
-    struct text *text = malloc(sizeof *text + size);
-    if (text == NULL)
-        return fail(reader, "out of memory");
-    memcpy(text->chars, list, size);
-    text->next = reader->call->texts;
-    reader->call->texts = text;
-    char *rest = text->chars, *part;
+    char *rest = keep_text(reader, list), *part;
+    if (rest == NULL)
+        return false;
     while ((part = strsep(&rest, ",")) != NULL) {
         if (!set_value(reader, option, part, option->name))
             return false;
     }
     return true;
+}
+
+/* Takes PACKET NAME VALUE [VALUE] from @p words, of which there are @p count; gives how many were
+ * taken, 0 after an error. */
+static size_t set_property(struct reader *reader, const struct cli_option *option,
+                           const char *const *words, size_t count, const char *label)
+{
+    struct cli_strings *field = (void *)((char *)reader->call->options + option->offset);
+    const bool is_pair = count > 1 && strcmp(words[1], "user-property") == 0;
+    const size_t wanted = is_pair ? CLI_PROPERTY_WORDS : CLI_PROPERTY_WORDS - 1;
+    if (count < wanted) {
+        fail(reader, "%s wants %s", label,
+             is_pair ? "PACKET user-property NAME VALUE" : option->value);
+        return 0;
+    }
+    for (size_t i = 0; i < CLI_PROPERTY_WORDS; i++) {
+        if (!add_string(field, i < wanted ? words[i] : NULL)) {
+            fail(reader, "out of memory");
+            return 0;
+        }
+    }
+    return wanted;
 }
 
 /* ---- arguments ---- */
@@ -305,6 +354,17 @@ static bool take_flag(struct reader *reader, size_t position, const char *text, 
 {
     reader->call->given[position] = CLI_FROM_FLAG;
     return set_value(reader, cli_option_at(reader->call->command, position), text, label);
+}
+
+static bool take_property(struct reader *reader, size_t position, struct arguments *rest,
+                          const char *label)
+{
+    const size_t taken = set_property(reader, cli_option_at(reader->call->command, position),
+                                      (const char *const *)rest->items, (size_t)rest->count, label);
+    reader->call->given[position] = CLI_FROM_FLAG;
+    rest->items += taken;
+    rest->count -= (int)taken;
+    return taken > 0;
 }
 
 /* --name, --name=value, --name value. */
@@ -323,6 +383,8 @@ static bool take_long(struct reader *reader, const char *argument, struct argume
         return take_flag(reader, position, equals + 1, label);
     if (option->type == CLI_BOOL)
         return take_flag(reader, position, "true", label);
+    if (option->type == CLI_PROPERTY)
+        return take_property(reader, position, rest, label);
     if (rest->count == 0)
         return fail(reader, "%s wants a value: %s", label, option->value);
     rest->count--;
@@ -344,6 +406,8 @@ static bool take_short(struct reader *reader, const char *letters, struct argume
                 return false;
             continue;
         }
+        if (option->type == CLI_PROPERTY && letters[1] == 0)
+            return take_property(reader, position, rest, label);
         if (letters[1] != 0)
             return take_flag(reader, position, letters + 1 + (letters[1] == '='), label);
         if (rest->count == 0)
@@ -384,29 +448,147 @@ static bool take_arguments(struct reader *reader, struct arguments rest)
     return true;
 }
 
-/* Fills what no flag has given: environment first, then the default. */
-static bool take_rest(struct reader *reader, cli_env_fn *env)
+static bool take_text(struct reader *reader, const struct cli_option *option, const char *text,
+                      const char *label)
+{
+    return option->repeatable && !option->whole ? set_list(reader, option, text)
+                                                : set_value(reader, option, text, label);
+}
+
+/* Fills what no flag has given from the environment. */
+static bool take_environment(struct reader *reader, cli_env_fn *env)
 {
     const struct cli_command *command = reader->call->command;
     const struct cli_option *option;
     for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++) {
         char name[CLI_NAME_SIZE];
         const char *variable = cli_env_name(option, name);
-        if (reader->call->given[i] != CLI_FROM_DEFAULT)
+        const char *text = *variable == 0 ? NULL : env(variable);
+        if (reader->call->given[i] != CLI_FROM_DEFAULT || text == NULL)
             continue;
-        const char *text = env(variable);
-        if (text != NULL)
-            reader->call->given[i] = CLI_FROM_ENVIRONMENT;
-        else
-            text = option->fallback;
-        if (text == NULL)
-            continue;
-        const bool ok = option->repeatable ? set_list(reader, option, text)
-                                           : set_value(reader, option, text, variable);
-        if (!ok)
+        reader->call->given[i] = CLI_FROM_ENVIRONMENT;
+        if (!take_text(reader, option, text, variable))
             return false;
     }
     return true;
+}
+
+/* Fills what nothing has given. */
+static bool take_defaults(struct reader *reader)
+{
+    const struct cli_command *command = reader->call->command;
+    const struct cli_option *option;
+    for (size_t i = 0; (option = cli_option_at(command, i)) != NULL; i++) {
+        if (reader->call->given[i] == CLI_FROM_DEFAULT && option->fallback != NULL &&
+            !take_text(reader, option, option->fallback, option->name))
+            return false;
+    }
+    return true;
+}
+
+/* ---- the options file ---- */
+
+static bool take_file_property(struct reader *reader, const struct cli_option *option, char *text,
+                               const char *label)
+{
+    const char *words[CLI_PROPERTY_WORDS];
+    size_t count = 0, wanted = CLI_PROPERTY_WORDS - 1;
+    while (text != NULL && *text != 0 && count < wanted) {
+        words[count++] = text;
+        text = count < wanted ? strpbrk(text, " \t") : NULL;
+        if (text != NULL) {
+            *text++ = 0;
+            text += strspn(text, " \t");
+        }
+        if (count == 2 && strcmp(words[1], "user-property") == 0)
+            wanted = CLI_PROPERTY_WORDS;
+    }
+    return set_property(reader, option, words, count, label) > 0;
+}
+
+/* One line: "--name value", "name value", "name = value", "-n value"; blank lines and those that
+ * begin with # say nothing. What a flag or variable has given stays. */
+static bool take_line(struct reader *reader, char *line, const char *label)
+{
+    const struct cli_command *command = reader->call->command;
+    line += strspn(line, " \t");
+    line[strcspn(line, "\r\n")] = 0;
+    if (*line == 0 || *line == '#')
+        return true;
+    char *name = line + strspn(line, "-");
+    const bool is_short = name - line == 1;
+    char *value = name + strcspn(name, " \t=");
+    const size_t size = (size_t)(value - name);
+    const size_t position =
+        is_short && size == 1 ? find_short(command, *name) : find_long(command, name, size);
+    const struct cli_option *option = cli_option_at(command, position);
+    if (option == NULL)
+        return fail(reader, "%s: unknown option %.*s (see mqttv5 %s --help)", label,
+                    (int)(value - line), line, command->name);
+    value += strspn(value, " \t");
+    value += *value == '=';
+    value += strspn(value, " \t");
+    if (reader->call->given[position] > CLI_FROM_FILE)
+        return true;
+    reader->call->given[position] = CLI_FROM_FILE;
+    if (option->type == CLI_PROPERTY)
+        return take_file_property(reader, option, value, label);
+    if (*value == 0 && option->type != CLI_BOOL && option->type != CLI_STRING)
+        return fail(reader, "%s: --%s wants a value: %s", label, option->name, option->value);
+    return set_value(reader, option, *value == 0 && option->type == CLI_BOOL ? "true" : value,
+                     label);
+}
+
+static bool take_lines(struct reader *reader, FILE *file, const char *path)
+{
+    char *line = NULL;
+    size_t capacity = 0;
+    bool ok = true;
+    for (unsigned number = 1; ok && getline(&line, &capacity, file) >= 0; number++) {
+        char label[512];
+        snprintf(label, sizeof label, "%.480s:%u", path, number);
+        char *copy = keep_text(reader, line);
+        ok = copy != NULL && take_line(reader, copy, label);
+    }
+    free(line);
+    return ok;
+}
+
+/* Where the file of a command is when nobody says: false when there is no such place. */
+static bool find_file(const struct cli_command *command, cli_env_fn *env, char *out, size_t size)
+{
+    const char *folder = env("XDG_CONFIG_HOME"), *between = "";
+    if (folder == NULL || *folder == 0) {
+        folder = env("HOME");
+        between = "/.config";
+    }
+    if (folder == NULL || *folder == 0)
+        return false;
+    return (size_t)snprintf(out, size, "%s%s/mqttv5/%s.conf", folder, between, command->name) <
+           size;
+}
+
+static bool take_file(struct reader *reader, cli_env_fn *env)
+{
+    const struct cli_command *command = reader->call->command;
+    const size_t position = find_long(command, CLI_OPTIONS_FILE, strlen(CLI_OPTIONS_FILE));
+    const struct cli_option *option = cli_option_at(command, position);
+    char usual[4096];
+    if (option == NULL)
+        return true;
+    const char *path =
+        *(const char *const *)(void *)((char *)reader->call->options + option->offset);
+    const bool is_asked_for = path != NULL;
+    if (path == NULL && find_file(command, env, usual, sizeof usual))
+        path = usual;
+    if (path == NULL || *path == 0)
+        return true;
+    FILE *file = fopen(path, "r");
+    if (file == NULL)
+        return !is_asked_for || fail(reader, "cannot read %s: %s", path, strerror(errno));
+    const bool ok = take_lines(reader, file, path);
+    fclose(file);
+    return ok;
 }
 
 static bool asks_for_help(int argc, char **argv)
@@ -431,7 +613,8 @@ bool cli_parse(const struct cli_command *command, int argc, char **argv, cli_env
     call->given = calloc(option_count(command) + 1, 1);
     if (call->options == NULL || call->given == NULL)
         return fail(&reader, "out of memory");
-    return take_arguments(&reader, (struct arguments){argc, argv}) && take_rest(&reader, env);
+    return take_arguments(&reader, (struct arguments){argc, argv}) &&
+           take_environment(&reader, env) && take_file(&reader, env) && take_defaults(&reader);
 }
 
 void cli_call_free(struct cli_call *call)
@@ -440,7 +623,7 @@ void cli_call_free(struct cli_call *call)
     for (size_t i = 0; call->options != NULL; i++) {
         if ((option = cli_option_at(call->command, i)) == NULL)
             break;
-        if (option->repeatable)
+        if (option->repeatable || option->type == CLI_PROPERTY)
             free(((struct cli_strings *)(void *)((char *)call->options + option->offset))->items);
     }
     while (call->texts != NULL) {
@@ -480,6 +663,14 @@ static void print_heading(const char *text, FILE *out)
     fprintf(out, "\n%s%s:%s\n", colours ? "\033[1m" : "", text, colours ? "\033[0m" : "");
 }
 
+static void print_other_names(const struct cli_option *option, FILE *out)
+{
+    if (option->also != 0)
+        fprintf(out, "; also -%c", option->also);
+    if (option->synonym != NULL)
+        fprintf(out, "%s--%s", option->also != 0 ? ", " : "; also ", option->synonym);
+}
+
 static void print_option(const struct cli_option *option, FILE *out)
 {
     char name[CLI_NAME_SIZE];
@@ -493,11 +684,15 @@ static void print_option(const struct cli_option *option, FILE *out)
         column = 0;
     }
     fprintf(out, "%*s%s", HELP_COLUMN - column, "", option->help);
-    if (option->repeatable)
+    if (option->repeatable || option->type == CLI_PROPERTY)
         fputs("; may be repeated", out);
+    print_other_names(option, out);
     if (option->fallback != NULL)
         fprintf(out, " (default %s)", option->fallback);
-    fprintf(out, " [%s]\n", cli_env_name(option, name));
+    const char *variable = cli_env_name(option, name);
+    if (*variable != 0)
+        fprintf(out, " [%s]", variable);
+    fputc('\n', out);
 }
 
 void cli_print_help(const struct cli_command *command, FILE *out)
@@ -510,9 +705,13 @@ void cli_print_help(const struct cli_command *command, FILE *out)
             print_heading(option->group, out);
         print_option(option, out);
     }
+    const size_t file = find_long(command, CLI_OPTIONS_FILE, strlen(CLI_OPTIONS_FILE));
     if (cli_option_at(command, 0) != NULL)
-        fputs("\nA flag counts before the variable in brackets, and that before the default.\n",
-              out);
+        fprintf(out, "\nA flag counts before the variable in brackets, and that before the %s.\n",
+                cli_option_at(command, file) != NULL ? "options file and the default" : "default");
     if (command->notes != NULL)
         fprintf(out, "\n%s", command->notes);
+    fprintf(out,
+            "\nExit status: 0: it worked. 1: it did not. 2: the command line makes no sense.%s%s\n",
+            command->exits != NULL ? " " : "", command->exits != NULL ? command->exits : "");
 }

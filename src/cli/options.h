@@ -16,10 +16,15 @@ enum cli_type {
     CLI_SECONDS, /* uint64_t, seconds in [min, max]: 30, 30s, 1m30s, 2h, 7d */
     CLI_MILLISECONDS, /* uint64_t, milliseconds in [min, max]: 250, 250ms, 2s, 1m30s */
     CLI_SIZE,         /* uint64_t, bytes in [min, max]: 4096, 64KiB, 16MiB, 1GiB, 5kB */
-    CLI_CHOICE        /* int, the value of one of `choices` */
+    CLI_CHOICE,       /* int, the value of one of `choices` */
+    CLI_PROPERTY      /* struct cli_strings, four a time: PACKET NAME VALUE, or, of a user property,
+                         PACKET user-property NAME VALUE; the fourth is else NULL */
 };
 
-/* Every value of a repeatable option, in order. An environment variable gives a comma list. */
+#define CLI_PROPERTY_WORDS 4u
+
+/* Every value of a repeatable option, in order. An environment variable gives a comma list, unless
+ * the option is `whole`. */
 struct cli_strings {
     const char **items;
     size_t count;
@@ -33,17 +38,21 @@ struct cli_choice {
 /* One option. A table ends with a zeroed entry. Several commands may share a table: the fields it
  * fills then lie in a struct that is the first member of each command's own. */
 struct cli_option {
-    const char *group; /* heading in --help above this option; NULL: still the one before */
-    const char *name;  /* without dashes */
-    char alias;        /* short form, 0 = none */
+    const char *group;   /* heading in --help above this option; NULL: still the one before */
+    const char *name;    /* without dashes */
+    const char *synonym; /* another long name, or NULL */
+    char alias;          /* short form, 0 = none */
+    char also;           /* another one, for people who come from mosquitto_pub and mosquitto_sub */
     enum cli_type type;
     bool repeatable;                  /* CLI_STRING only; else the last one counts */
+    bool whole;                       /* repeatable: commas are part of the value */
+    bool endless;                     /* CLI_SECONDS: "never" stands for `max` */
     size_t offset;                    /* of the field, offsetof(struct ..., field) */
     uint64_t min, max;                /* numbers; both 0 = any */
     const struct cli_choice *choices; /* CLI_CHOICE */
     const char *value;                /* placeholder in --help ("TOPIC"); NULL for CLI_BOOL */
     const char *fallback;             /* default, as one would type it; NULL: zero, NULL or false */
-    const char *env;                  /* NULL: MQTT5_ and the name in capitals */
+    const char *env;                  /* NULL: MQTT5_ and the name in capitals; "": none */
     const char *help;
 };
 
@@ -59,7 +68,9 @@ struct cli_call {
     void *texts;                 /* copies made for comma lists */
 };
 
-enum cli_source { CLI_FROM_DEFAULT, CLI_FROM_ENVIRONMENT, CLI_FROM_FLAG };
+enum cli_source { CLI_FROM_DEFAULT, CLI_FROM_FILE, CLI_FROM_ENVIRONMENT, CLI_FROM_FLAG };
+
+#define CLI_OPTIONS_FILE "options-file" /* a command with this option reads a file of options */
 
 /* Looks up an environment variable: getenv(), or a test's own. */
 typedef const char *cli_env_fn(const char *name);
@@ -78,7 +89,7 @@ bool cli_colours(FILE *out);
 /* Tells where an option's value came from; @p name must be in the command's tables. */
 enum cli_source cli_source_of(const struct cli_call *call, const char *name);
 
-/* Tells whether the user gave the option at all, by flag or environment. */
+/* Tells whether the user gave the option at all: by flag, environment or file. */
 bool cli_given(const struct cli_call *call, const char *name);
 
 /* Prints --help: usage, options by group with defaults and variables, notes. */

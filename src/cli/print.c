@@ -2,11 +2,12 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/print.h"
 
+#include "cli/json.h"
+
 #include <mqtt5/topic.h>
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static void put(FILE *out, struct mqtt5_bytes bytes)
 {
@@ -25,54 +26,18 @@ static void put_safe(FILE *out, struct mqtt5_bytes text)
     }
 }
 
-static void put_hex(FILE *out, struct mqtt5_bytes bytes)
-{
-    for (size_t i = 0; i < bytes.len; i++)
-        fprintf(out, "%02x", bytes.data[i]);
-}
-
 /* ---- JSON ---- */
-
-static void put_json_string(FILE *out, struct mqtt5_bytes text)
-{
-    putc('"', out);
-    for (size_t i = 0; i < text.len; i++) {
-        const uint8_t c = text.data[i];
-        if (c == '"' || c == '\\')
-            fprintf(out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7F)
-            fprintf(out, "\\u%04x", c);
-        else
-            putc(c, out);
-    }
-    putc('"', out);
-}
-
-static void put_base64(FILE *out, struct mqtt5_bytes bytes)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < bytes.len; i += 3) {
-        const size_t left = bytes.len - i;
-        const uint32_t group = (uint32_t)bytes.data[i] << 16 |
-                               (uint32_t)(left > 1 ? bytes.data[i + 1] : 0) << 8 |
-                               (uint32_t)(left > 2 ? bytes.data[i + 2] : 0);
-        putc(digits[group >> 18], out);
-        putc(digits[group >> 12 & 63], out);
-        putc(left > 1 ? digits[group >> 6 & 63] : '=', out);
-        putc(left > 2 ? digits[group & 63] : '=', out);
-    }
-}
 
 /* "payload" when it is text, else "payload_base64". */
 static void put_json_payload(FILE *out, struct mqtt5_bytes payload)
 {
     if (mqtt5_utf8_check(payload) == MQTT5_OK) {
         fputs("\"payload\":", out);
-        put_json_string(out, payload);
+        cli_json_string(out, payload);
         return;
     }
     fputs("\"payload_base64\":\"", out);
-    put_base64(out, payload);
+    cli_base64(out, payload);
     putc('"', out);
 }
 
@@ -92,17 +57,17 @@ static void put_json_value(FILE *out, const struct mqtt5_property *property)
     case MQTT5_PROPERTY_TYPE_U16:
     case MQTT5_PROPERTY_TYPE_U32:
     case MQTT5_PROPERTY_TYPE_VARINT: fprintf(out, "%" PRIu32, property->number); break;
-    case MQTT5_PROPERTY_TYPE_UTF8: put_json_string(out, property->bytes); break;
+    case MQTT5_PROPERTY_TYPE_UTF8: cli_json_string(out, property->bytes); break;
     case MQTT5_PROPERTY_TYPE_BINARY:
         putc('"', out);
-        put_hex(out, property->bytes);
+        cli_hex(out, property->bytes);
         putc('"', out);
         break;
     case MQTT5_PROPERTY_TYPE_PAIR:
         putc('[', out);
-        put_json_string(out, property->bytes);
+        cli_json_string(out, property->bytes);
         putc(',', out);
-        put_json_string(out, property->value);
+        cli_json_string(out, property->value);
         putc(']', out);
         break;
     }
@@ -153,15 +118,26 @@ static void put_json_properties(FILE *out, const struct mqtt5_properties *proper
     putc('}', out);
 }
 
-static void print_json(FILE *out, const struct mqtt5_publish *message)
+/* When it came, to the microsecond. */
+static void put_json_time(FILE *out, struct timespec at)
+{
+    char text[64];
+    struct tm utc;
+    gmtime_r(&at.tv_sec, &utc);
+    text[strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc)] = 0;
+    fprintf(out, ",\"received_at\":\"%s.%06ldZ\"", text, (long)at.tv_nsec / 1000);
+}
+
+static void print_json(FILE *out, const struct mqtt5_publish *message, struct timespec at)
 {
     fputs("{\"topic\":", out);
-    put_json_string(out, message->topic);
+    cli_json_string(out, message->topic);
     fprintf(out, ",\"qos\":%u,\"retain\":%s,\"dup\":%s,", (unsigned)message->qos,
             message->retain ? "true" : "false", message->dup ? "true" : "false");
     put_json_payload(out, message->payload);
     if (message->properties.raw.len > 0)
         put_json_properties(out, &message->properties);
+    put_json_time(out, at);
     fputs("}\n", out);
 }
 
@@ -176,7 +152,7 @@ static void print_property(FILE *out, const struct mqtt5_property *property)
     case MQTT5_PROPERTY_TYPE_U32:
     case MQTT5_PROPERTY_TYPE_VARINT: fprintf(out, "%" PRIu32, property->number); break;
     case MQTT5_PROPERTY_TYPE_UTF8: put_safe(out, property->bytes); break;
-    case MQTT5_PROPERTY_TYPE_BINARY: put_hex(out, property->bytes); break;
+    case MQTT5_PROPERTY_TYPE_BINARY: cli_hex(out, property->bytes); break;
     case MQTT5_PROPERTY_TYPE_PAIR:
         put_safe(out, property->bytes);
         putc('=', out);
@@ -186,29 +162,46 @@ static void print_property(FILE *out, const struct mqtt5_property *property)
     putc('\n', out);
 }
 
-void cli_print_message(FILE *out, const struct mqtt5_publish *message, enum cli_print_form form,
-                       bool properties)
+static void put_payload(FILE *out, struct mqtt5_bytes payload, enum cli_payload_form form)
 {
-    struct mqtt5_bytes raw = message->properties.raw;
-    struct mqtt5_property property;
-    if (form == CLI_PRINT_JSON) {
-        print_json(out, message);
-        return;
+    switch (form) {
+    case CLI_PAYLOAD_RAW: put(out, payload); break;
+    case CLI_PAYLOAD_HEX: cli_hex(out, payload); break;
+    case CLI_PAYLOAD_BASE64: cli_base64(out, payload); break;
     }
-    if (form == CLI_PRINT_VERBOSE) {
+}
+
+static void print_properties(FILE *out, struct mqtt5_bytes raw)
+{
+    struct mqtt5_property property;
+    while (mqtt5_property_next(&raw, &property))
+        print_property(out, &property);
+}
+
+bool cli_print_message(FILE *out, const struct mqtt5_publish *message,
+                       const struct cli_print_style *style, struct timespec at)
+{
+    bool ok = true;
+    if (style->form == CLI_PRINT_JSON) {
+        print_json(out, message, at);
+        return true;
+    }
+    if (style->form == CLI_PRINT_FORMAT)
+        ok = cli_format_print(out, style->format, message, at);
+    if (style->form == CLI_PRINT_VERBOSE) {
         put_safe(out, message->topic);
         fputs(": ", out);
     }
-    put(out, message->payload);
-    putc('\n', out);
-    while (properties && mqtt5_property_next(&raw, &property))
-        print_property(out, &property);
+    if (style->form != CLI_PRINT_FORMAT)
+        put_payload(out, message->payload, style->payload);
+    if (!style->no_line_end)
+        putc('\n', out);
+    if (style->properties)
+        print_properties(out, message->properties.raw);
+    return ok;
 }
 
 bool cli_print_flush(FILE *out)
 {
-    struct stat about;
-    if (fstat(fileno(out), &about) == 0 && S_ISREG(about.st_mode))
-        return ferror(out) == 0;
     return fflush(out) == 0;
 }

@@ -42,6 +42,7 @@ static const char *type_name(enum cli_type type)
     case CLI_MILLISECONDS: return "milliseconds";
     case CLI_SIZE: return "size";
     case CLI_CHOICE: return "choice";
+    case CLI_PROPERTY: return "property";
     }
     return NULL;
 }
@@ -59,11 +60,13 @@ static void put_choices(const struct cli_option *option, FILE *out)
 static void put_option(const struct cli_option *option, FILE *out)
 {
     char name[CLI_NAME_SIZE];
-    const char alias[2] = {option->alias, 0};
+    const char alias[2] = {option->alias, 0}, also[2] = {option->also, 0};
     fputs("{", out);
     put_member("name", option->name, out);
     put_member("group", option->group, out);
     put_member("alias", option->alias != 0 ? alias : NULL, out);
+    put_member("also", option->also != 0 ? also : NULL, out);
+    put_member("synonym", option->synonym, out);
     put_member("type", type_name(option->type), out);
     put_member("value", option->value, out);
     put_member("default", option->fallback, out);
@@ -71,7 +74,8 @@ static void put_option(const struct cli_option *option, FILE *out)
     put_member("help", option->help, out);
     put_choices(option, out);
     fprintf(out, "\"repeatable\": %s, \"min\": %" PRIu64 ", \"max\": %" PRIu64 "}",
-            option->repeatable ? "true" : "false", option->min, option->max);
+            option->repeatable || option->type == CLI_PROPERTY ? "true" : "false", option->min,
+            option->max);
 }
 
 static void put_command(const struct cli_command *command, FILE *out)
@@ -81,6 +85,7 @@ static void put_command(const struct cli_command *command, FILE *out)
     put_member("summary", command->summary, out);
     put_member("usage", command->usage, out);
     put_member("notes", command->notes, out);
+    put_member("exits", command->exits, out);
     fputs("\"options\": [", out);
     const char *before = "\n    ";
     const struct cli_option *option;

@@ -12,6 +12,8 @@ struct options {
     bool flag, other;
     uint64_t number, seconds, milliseconds, size;
     int choice;
+    const char *file;
+    struct cli_strings whole, properties;
 };
 
 #define FIELD(name) offsetof(struct options, name)
@@ -23,6 +25,8 @@ static const struct cli_option first_table[] = {
      .name = "text",
      .alias = 't',
      .type = CLI_STRING,
+     .synonym = "words",
+     .also = 'w',
      .offset = FIELD(text),
      .value = "TEXT",
      .fallback = "standard",
@@ -53,6 +57,7 @@ static const struct cli_option second_table[] = {
     {.name = "seconds",
      .type = CLI_SECONDS,
      .max = 100000,
+     .endless = true,
      .offset = FIELD(seconds),
      .value = "TIME",
      .help = "a time"},
@@ -69,6 +74,25 @@ static const struct cli_option second_table[] = {
      .value = "COLOUR",
      .fallback = "green",
      .help = "a colour"},
+    {.name = "whole",
+     .type = CLI_STRING,
+     .repeatable = true,
+     .whole = true,
+     .offset = FIELD(whole),
+     .value = "TEXT",
+     .help = "texts with commas"},
+    {.name = "property",
+     .alias = 'D',
+     .type = CLI_PROPERTY,
+     .offset = FIELD(properties),
+     .value = "PACKET NAME VALUE",
+     .env = "",
+     .help = "a property"},
+    {.name = CLI_OPTIONS_FILE,
+     .type = CLI_STRING,
+     .offset = FIELD(file),
+     .value = "PATH",
+     .help = "a file"},
     {0}};
 
 static const struct cli_option *const tables[] = {first_table, second_table, NULL};
@@ -81,7 +105,7 @@ static const struct cli_command command = {.name = "try",
                                            .options_size = sizeof(struct options),
                                            .operands_max = 1};
 
-static const char *env_number, *env_list, *env_flag;
+static const char *env_number, *env_list, *env_flag, *env_whole, *env_home;
 
 static const char *environment(const char *name)
 {
@@ -89,6 +113,10 @@ static const char *environment(const char *name)
         return env_number;
     if (strcmp(name, "MQTT5_LIST") == 0)
         return env_list;
+    if (strcmp(name, "MQTT5_WHOLE") == 0)
+        return env_whole;
+    if (strcmp(name, "HOME") == 0)
+        return env_home;
     return strcmp(name, "MQTT5_OTHER_FLAG") == 0 ? env_flag : NULL;
 }
 
@@ -285,13 +313,166 @@ static void help_is_made_of_the_tables(void **state)
     assert_non_null(strstr(text, "Usage: mqttv5 try [options] [FILE]"));
     assert_non_null(strstr(text, "\nSecond:\n"));
     assert_non_null(strstr(text, "-t, --text TEXT"));
-    assert_non_null(strstr(text, "a text (default standard) [MQTT5_TEXT]"));
+    assert_non_null(strstr(text, "a text; also -w, --words (default standard) [MQTT5_TEXT]"));
     assert_non_null(strstr(text, "texts; may be repeated [MQTT5_LIST]"));
     assert_non_null(strstr(text, "[MQTT5_OTHER_FLAG]"));
     assert_non_null(strstr(text, "(default 5) [SPECIAL]"));
     assert_non_null(strstr(text, "Mind the gap."));
     assert_null(strchr(text, '\033')); /* no colours: this is no terminal */
     free(text);
+}
+
+static void other_names_mean_the_same(void **state)
+{
+    static const char *const lines[] = {"--words abc", "--words=abc", "-w abc", "-wabc"};
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        struct cli_call call;
+        assert_true(parse(lines[i], &call));
+        assert_string_equal(((struct options *)call.options)->text, "abc");
+        assert_int_equal(cli_source_of(&call, "text"), CLI_FROM_FLAG);
+        cli_call_free(&call);
+    }
+}
+
+static void never_is_the_most(void **state)
+{
+    static const char *const lines[] = {"--seconds never", "--seconds=-1",
+                                        "--seconds \xE2\x88\x9E"};
+    struct cli_call call;
+    (void)state;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        assert_true(parse(lines[i], &call));
+        assert_int_equal(((struct options *)call.options)->seconds, 100000);
+        cli_call_free(&call);
+    }
+    assert_false(parse("--milliseconds never", &call));
+    cli_call_free(&call);
+}
+
+static void properties_take_their_words(void **state)
+{
+    struct cli_call call;
+    (void)state;
+    assert_true(
+        parse("-D connect receive-maximum 10 -f --property publish user-property a b -n 3", &call));
+    const struct options *options = call.options;
+    static const char *const expected[] = {"connect", "receive-maximum", "10", NULL,
+                                           "publish", "user-property",   "a",  "b"};
+    assert_int_equal(options->properties.count, 8);
+    for (size_t i = 0; i < 8; i++) {
+        if (expected[i] == NULL)
+            assert_null(options->properties.items[i]);
+        else
+            assert_string_equal(options->properties.items[i], expected[i]);
+    }
+    assert_true(options->flag);
+    assert_int_equal(options->number, 3);
+    cli_call_free(&call);
+    assert_false(parse("-D connect receive-maximum", &call));
+    assert_string_equal(error, "-D wants PACKET NAME VALUE");
+    cli_call_free(&call);
+    assert_false(parse("-D publish user-property a", &call));
+    assert_string_equal(error, "-D wants PACKET user-property NAME VALUE");
+    cli_call_free(&call);
+}
+
+static void commas_belong_to_some_values(void **state)
+{
+    struct cli_call call;
+    (void)state;
+    env_whole = "a,b";
+    assert_true(parse("", &call));
+    const struct options *options = call.options;
+    assert_int_equal(options->whole.count, 1);
+    assert_string_equal(options->whole.items[0], "a,b");
+    cli_call_free(&call);
+    env_whole = NULL;
+}
+
+static char folder[64];
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void a_file_counts_after_variables(void **state)
+{
+    char path[128], line[256];
+    struct cli_call call;
+    (void)state;
+    snprintf(path, sizeof path, "%s/options", folder);
+    write_file(path, "# a comment\n\n  --number 7\nlist one\nlist two,2\nflag\n-o=false\n"
+                     "text =  with blanks \nsize: 3\n");
+    snprintf(line, sizeof line, "--options-file %s", path);
+    assert_false(parse(line, &call));
+    assert_non_null(strstr(error, "/options:9: unknown option size:"));
+    cli_call_free(&call);
+
+    write_file(path, "number 7\nlist one\nlist two,2\nflag\n-o=false\ntext =  with blanks \r\n"
+                     "-D publish user-property key a value\nseconds 2m\n");
+    snprintf(line, sizeof line, "--options-file %s --seconds 5", path);
+    env_number = "3";
+    assert_true(parse(line, &call));
+    const struct options *options = call.options;
+    assert_int_equal(options->number, 3);
+    assert_int_equal(cli_source_of(&call, "number"), CLI_FROM_ENVIRONMENT);
+    assert_int_equal(options->seconds, 5);
+    assert_int_equal(options->list.count, 2);
+    assert_string_equal(options->list.items[1], "two,2");
+    assert_true(options->flag);
+    assert_false(options->other);
+    assert_string_equal(options->text, "with blanks ");
+    assert_int_equal(cli_source_of(&call, "text"), CLI_FROM_FILE);
+    assert_string_equal(options->properties.items[2], "key");
+    assert_string_equal(options->properties.items[3], "a value");
+    assert_int_equal(options->choice, 2); /* the default */
+    cli_call_free(&call);
+    env_number = NULL;
+    remove(path);
+}
+
+static void a_file_is_looked_for_at_home(void **state)
+{
+    char path[160];
+    struct cli_call call;
+    (void)state;
+    env_home = folder;
+    assert_true(parse("", &call)); /* there is none yet, and that is no error */
+    cli_call_free(&call);
+    snprintf(path, sizeof path, "mkdir -p %s/.config/mqttv5", folder);
+    assert_int_equal(system(path), 0);
+    snprintf(path, sizeof path, "%s/.config/mqttv5/try.conf", folder);
+    write_file(path, "number 9\n");
+    assert_true(parse("", &call));
+    assert_int_equal(((struct options *)call.options)->number, 9);
+    cli_call_free(&call);
+    assert_true(parse("--options-file=", &call)); /* from nowhere */
+    assert_int_equal(((struct options *)call.options)->number, 5);
+    cli_call_free(&call);
+    assert_false(parse("--options-file=/nonexistent/file", &call));
+    assert_string_equal(error, "cannot read /nonexistent/file: No such file or directory");
+    cli_call_free(&call);
+    env_home = NULL;
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/mqttv5-options-XXXXXX");
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state)
+{
+    char command_line[128];
+    (void)state;
+    snprintf(command_line, sizeof command_line, "rm -r %s", folder);
+    return system(command_line);
 }
 
 int main(void)
@@ -305,6 +486,12 @@ int main(void)
         cmocka_unit_test(operands_are_kept_apart),
         cmocka_unit_test(help_wins_over_mistakes),
         cmocka_unit_test(help_is_made_of_the_tables),
+        cmocka_unit_test(other_names_mean_the_same),
+        cmocka_unit_test(never_is_the_most),
+        cmocka_unit_test(properties_take_their_words),
+        cmocka_unit_test(commas_belong_to_some_values),
+        cmocka_unit_test(a_file_counts_after_variables),
+        cmocka_unit_test(a_file_is_looked_for_at_home),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -47,16 +47,11 @@ static _Noreturn void run_command(const struct cli_command *command, int argc, c
     exit(fflush(stdout) != 0 && code == CLI_OK ? CLI_FAILED : code);
 }
 
-/* Starts @p command with "-p PORT" and the arguments, NULL at the end. */
-static void start(struct process *process, const struct cli_command *command, ...)
+/* Starts @p command with @p count of @p arguments. */
+static void launch(struct process *process, const struct cli_command *command, int count,
+                   char **arguments)
 {
-    char *arguments[32] = {(char[]){"-p"}, port};
-    int count = 2, in[2], out[2], err[2];
-    va_list list;
-    va_start(list, command);
-    while ((arguments[count] = va_arg(list, char *)) != NULL)
-        count++;
-    va_end(list);
+    int in[2], out[2], err[2];
     assert_int_equal(pipe(in) | pipe(out) | pipe(err), 0);
     fflush(NULL);
     process->pid = fork();
@@ -77,6 +72,32 @@ static void start(struct process *process, const struct cli_command *command, ..
     process->err = err[0];
     process->errors_size = 0;
     process->errors[0] = 0;
+}
+
+/* Starts @p command with "-p PORT" and the arguments, NULL at the end. */
+static void start(struct process *process, const struct cli_command *command, ...)
+{
+    char *arguments[48] = {(char[]){"-p"}, port};
+    int count = 2;
+    va_list list;
+    va_start(list, command);
+    while ((arguments[count] = va_arg(list, char *)) != NULL)
+        count++;
+    va_end(list);
+    launch(process, command, count, arguments);
+}
+
+/* The same without the port. */
+static void start_without_port(struct process *process, const struct cli_command *command, ...)
+{
+    char *arguments[16];
+    int count = 0;
+    va_list list;
+    va_start(list, command);
+    while ((arguments[count] = va_arg(list, char *)) != NULL)
+        count++;
+    va_end(list);
+    launch(process, command, count, arguments);
 }
 
 /* Reads its errors until @p text is among them. */
@@ -238,7 +259,7 @@ static void json_has_everything(void **state)
     assert_int_equal(finish(&sub), CLI_OK);
     assert_non_null(strstr(sub.output,
                            "{\"topic\":\"json\",\"qos\":0,\"retain\":false,\"dup\":false,"
-                           "\"payload\":\"say \\\"hi\\\"\\u000a\""));
+                           "\"payload\":\"say \\\"hi\\\"\\n\""));
     assert_non_null(strstr(sub.output, "\"user_property\":[[\"k\",\"1\"],[\"k\",\"2\"]]"));
     assert_non_null(strstr(sub.output, "\"payload_base64\":\"//4=\""));
 }
@@ -362,6 +383,136 @@ static void no_response_is_a_failure(void **state)
     assert_string_equal(pub.errors, "mqttv5 pub: no response in time\n");
 }
 
+static void sources_are_taken_in_turn(void **state)
+{
+    (void)state;
+    start(&sub, &cmd_sub, "-t", "src", "-C", "7", "-F", "<%p>", "-N", NULL);
+    wait_for_error(&sub, "Subscribed");
+    start(&pub, &cmd_pub, "-t", "src", "-m", "a,b", "-m", "c", "--repeat", "2", "--interval", "0",
+          NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&pub, &cmd_pub, "-t", "src", "-n", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&pub, &cmd_pub, "-t", "src", "-f", "/dev/null", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&pub, &cmd_pub, "-t", "src", "-s", NULL);
+    feed(&pub, "x\ny");
+    assert_int_equal(finish(&pub), CLI_OK);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "<a,b><c><a,b><c><><><x\ny>");
+}
+
+static void a_url_may_hold_the_topic(void **state)
+{
+    char url[64];
+    (void)state;
+    struct process other = {0};
+    snprintf(url, sizeof url, "mqtt://me:secret@127.0.0.1:%s/url/topic", port);
+    start(&sub, &cmd_sub, "-t", "url/#", "-C", "1", "-v", NULL);
+    wait_for_error(&sub, "Subscribed");
+    start_without_port(&other, &cmd_pub, "-L", url, "-m", "x", NULL);
+    assert_int_equal(finish(&other), CLI_OK);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "url/topic: x\n");
+    start_without_port(&other, &cmd_pub, "-L", url, "-m", "x", "-t", "y", NULL);
+    assert_int_equal(finish(&other), CLI_USAGE);
+}
+
+static void properties_come_from_d_as_well(void **state)
+{
+    (void)state;
+    start(&sub, &cmd_sub, "-t", "dprop", "-C", "1", "-F", "%C|%E|%P|%S|%D", "-D", "subscribe",
+          "subscription-identifier", "5", NULL);
+    wait_for_error(&sub, "Subscribed");
+    start(&pub, &cmd_pub, "-t", "dprop", "-m", "x", "-D", "publish", "content-type", "a/b", "-D",
+          "publish", "user-property", "k", "v w", "--user-property", "k=2", "-D", "publish",
+          "message-expiry-interval", "77", "-D", "publish", "correlation-data", "cd", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "a/b|77|k:v w k:2|5|cd\n");
+}
+
+static void messages_can_be_passed_over(void **state)
+{
+    (void)state;
+    start(&pub, &cmd_pub, "-t", "pass/kept", "-m", "old", "-r", "-q", "1", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&sub, &cmd_sub, "-t", "pass/#", "-R", "-T", "pass/secret/#", "-T", "pass/x", "-C", "1",
+          NULL);
+    wait_for_error(&sub, "Subscribed");
+    static const char *const topics[] = {"pass/secret/a", "pass/x", "pass/y"};
+    for (size_t i = 0; i < 3; i++) {
+        start(&pub, &cmd_pub, "-t", topics[i], "-m", topics[i], NULL);
+        assert_int_equal(finish(&pub), CLI_OK);
+    }
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "pass/y\n");
+}
+
+static void retained_messages_are_removed(void **state)
+{
+    static const char *const topics[] = {"rem/a", "rem/keep", "rem/b"};
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        start(&pub, &cmd_pub, "-t", topics[i], "-m", topics[i], "-r", "-q", "1", NULL);
+        assert_int_equal(finish(&pub), CLI_OK);
+    }
+    start(&sub, &cmd_sub, "-t", "rem/#", "--remove-retained", "--retained-only", "-T", "rem/keep",
+          "-q", "1", NULL);
+    /* The removals come back to it, and they are not retained. */
+    assert_int_equal(finish(&sub), CLI_OK);
+    start(&sub, &cmd_sub, "-t", "rem/#", "-W", "1", "-v", "-q", "1", NULL);
+    assert_int_equal(finish(&sub), CLI_TIMED_OUT);
+    assert_string_equal(sub.output, "rem/keep: rem/keep\n");
+}
+
+static void sessions_are_made_and_left(void **state)
+{
+    (void)state;
+    start(&sub, &cmd_sub, "-t", "left/#", "-t", "stay", "-q", "1", "-i", "durable",
+          "--no-clean-start", "-x", "never", "-E", NULL);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "");
+    start(&sub, &cmd_sub, "--unsubscribe", "left/#", "-i", "durable", "--no-clean-start", "-x",
+          "never", "-E", NULL);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_non_null(strstr(sub.errors, "Unsubscribed from left/#\n"));
+    start(&pub, &cmd_pub, "-t", "left/a", "-m", "lost", "-q", "1", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&pub, &cmd_pub, "-t", "stay", "-m", "kept", "-q", "1", NULL);
+    assert_int_equal(finish(&pub), CLI_OK);
+    start(&sub, &cmd_sub, "-t", "stay", "-q", "1", "-i", "durable", "--no-clean-start", "-C", "1",
+          NULL);
+    assert_int_equal(finish(&sub), CLI_OK);
+    assert_string_equal(sub.output, "kept\n");
+}
+
+static void results_are_told_when_asked_for(void **state)
+{
+    (void)state;
+    start(&pub, &cmd_pub, "-t", "res", "-l", "-q", "1", "--stats", "--json", NULL);
+    feed(&pub, "a\nbcd\n");
+    assert_int_equal(finish(&pub), CLI_OK);
+    assert_non_null(strstr(pub.output, "{\"published\":2,\"failed\":0,\"bytes\":4,"));
+    assert_non_null(strstr(pub.output, "\"reason_code\":16,"));
+    assert_non_null(strstr(pub.errors, "2 messages published, 0 failed, 4 bytes, "));
+}
+
+/* Ctrl+C while it waits for the next line: what was read has been published. */
+static void interrupted_pub_has_sent_what_it_read(void **state)
+{
+    (void)state;
+    start(&sub, &cmd_sub, "-t", "int", "-C", "1", NULL);
+    wait_for_error(&sub, "Subscribed");
+    start(&pub, &cmd_pub, "-t", "int", "-l", "-q", "2", NULL);
+    assert_int_equal(write(pub.in, "line\nhalf", 9), 9);
+    assert_int_equal(finish(&sub), CLI_OK); /* so the line has gone out */
+    kill(pub.pid, SIGINT);
+    assert_int_equal(finish(&pub), CLI_FAILED);
+    assert_string_equal(pub.errors, "mqttv5 pub: interrupted\n");
+    assert_string_equal(sub.output, "line\n");
+}
+
 /* ---- servers that hang up ---- */
 
 /* Accepts one connection and ends it as soon as a second packet comes; in a process of its own. */
@@ -434,7 +585,30 @@ static void mistakes_are_told_in_words(void **state)
         {&cmd_pub, {"-t", "a", "-m", "x", "--topic-alias", "60000"}, CLI_FAILED, "topic alias"},
         {&cmd_sub, {NULL}, CLI_USAGE, "mqttv5 sub: --topic is missing"},
         {&cmd_sub, {"-t", "a", "--json", "-v"}, CLI_USAGE, "--json shows everything"},
-        {&cmd_sub, {"-t", "a/#/b"}, CLI_FAILED, "a wildcard is not where it may be"},
+        {&cmd_sub, {"-t", "a/#/b"}, CLI_USAGE, "a wildcard is not where it may be"},
+        {&cmd_sub, {"-t", "a", "-F", "%i"}, CLI_USAGE, "there is no such parameter"},
+        {&cmd_sub, {"-t", "a", "--json", "--hex"}, CLI_USAGE, "--json has a form of its own"},
+        {&cmd_sub, {"-t", "a", "-T", "x#"}, CLI_USAGE, "--filter-out x#: a wildcard"},
+        {&cmd_sub, {"-t", "a", "-R", "--retained-only"}, CLI_USAGE, "nothing to print"},
+        {&cmd_sub,
+         {"-t", "a", "-D", "publish", "content-type", "x"},
+         CLI_USAGE,
+         "not of \"publish\""},
+        {&cmd_pub,
+         {"-t", "a", "-n", "-D", "publish", "content-typ", "x"},
+         CLI_USAGE,
+         "no property content-typ (did you mean content-type?)"},
+        {&cmd_pub,
+         {"-t", "a", "-n", "-D", "publish", "topic-alias", "70000"},
+         CLI_USAGE,
+         "wants a number up to 65535, not \"70000\""},
+        {&cmd_pub,
+         {"-t", "a", "-n", "-D", "connect", "content-type", "x"},
+         CLI_USAGE,
+         "content-type is no property of connect"},
+        {&cmd_pub, {"-t", "a", "-n", "--at", "25:00"}, CLI_USAGE, "--at wants HH:MM"},
+        {&cmd_pub, {"-t", "a", "-n", "--at", "2001-01-01T00:00"}, CLI_USAGE, "is over"},
+        {&cmd_pub, {"-t", "a", "-n", "--mesage", "x"}, CLI_USAGE, "did you mean --message?"},
         {&cmd_sub, {"-t", "a", "--will-retain"}, CLI_USAGE, "a will needs --will-topic"},
     };
     (void)state;
@@ -463,6 +637,14 @@ int main(void)
         cmocka_unit_test(session_is_resumed_without_loss),
         cmocka_unit_test(responses_are_waited_for),
         cmocka_unit_test(no_response_is_a_failure),
+        cmocka_unit_test(sources_are_taken_in_turn),
+        cmocka_unit_test(a_url_may_hold_the_topic),
+        cmocka_unit_test(properties_come_from_d_as_well),
+        cmocka_unit_test(messages_can_be_passed_over),
+        cmocka_unit_test(retained_messages_are_removed),
+        cmocka_unit_test(sessions_are_made_and_left),
+        cmocka_unit_test(results_are_told_when_asked_for),
+        cmocka_unit_test(interrupted_pub_has_sent_what_it_read),
         cmocka_unit_test(lost_connection_is_told_with_its_reason),
         cmocka_unit_test(mistakes_are_told_in_words),
     };
