@@ -79,7 +79,7 @@ static bool add_part(struct m5_shard *shard, size_t size)
     size_t capacity = size > PART_CAPACITY ? size : PART_CAPACITY;
     if (part != NULL && part->capacity >= size)
         journal->spare = NULL;
-    else if ((part = part_new(shard->allocator, capacity)) == NULL)
+    else if (journal->restoring || (part = part_new(shard->allocator, capacity)) == NULL)
         part = part_new(shard->engine->allocator, capacity);
     if (part == NULL)
         return false;
@@ -191,6 +191,41 @@ void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch)
 void m5_shard_store_failing(struct m5_shard *shard, bool failing)
 {
     shard->journal.failing = failing;
+}
+
+/* Moves the parts of @p from to the end of @p to. */
+static void append_parts(struct m5_batch *to, struct m5_batch *from)
+{
+    if (from->parts == NULL)
+        return;
+    if (to->parts == NULL)
+        to->parts = from->parts;
+    else
+        to->last_part->next = from->parts;
+    to->last_part = from->last_part;
+    to->changes += from->changes;
+    to->bytes += from->bytes;
+    from->parts = from->last_part = NULL;
+    from->changes = 0;
+    from->bytes = 0;
+}
+
+void m5_journal_gather(struct m5_engine *engine)
+{
+    struct m5_shard *first = &engine->shards[0];
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        engine->shards[i].journal.restoring = false;
+    for (uint32_t i = 1; i < engine->shard_count; i++) {
+        struct m5_journal *journal = &engine->shards[i].journal;
+        if (journal->open == NULL || open_batch(first) == NULL)
+            continue;
+        first->journal.open->urgent |= journal->open->urgent;
+        journal->bytes -= journal->open->bytes;
+        first->journal.bytes += journal->open->bytes;
+        append_parts(first->journal.open, journal->open);
+        if (first->journal.position == 0)
+            first->journal.position = 1;
+    }
 }
 
 static void set(_Atomic uint64_t *counter, uint64_t value)

@@ -27,6 +27,7 @@ struct m5_journal {
     uint64_t stored;   /* every change up to here is durable */
     size_t bytes;      /* of batches that are not stored yet */
     struct m5_batch *open;
+    bool restoring; /* its batches will be handed to another shard */
     struct m5_batch_part *spare;
 };
 
@@ -41,6 +42,9 @@ void m5_journal_touch(struct m5_shard *shard);
 
 /* The batch being written has somebody waiting for it. */
 void m5_journal_urge(struct m5_shard *shard);
+
+/* After a restart: what all shards have written becomes one batch, that of shard 0. */
+void m5_journal_gather(struct m5_engine *engine);
 
 void m5_journal_fini(struct m5_shard *shard);
 

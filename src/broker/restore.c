@@ -48,6 +48,8 @@ struct m5_restore *m5_restore_begin(struct m5_engine *engine)
     if (restore == NULL)
         return NULL;
     restore->engine = engine;
+    for (uint32_t i = 0; i < engine->shard_count; i++)
+        engine->shards[i].journal.restoring = true;
     m5_map_init(&restore->messages, engine->allocator);
     return restore;
 }
@@ -521,6 +523,7 @@ enum mqtt5_error m5_restore_end(struct m5_restore *restore, struct m5_restore_re
     for (uint32_t i = 0; i < engine->shard_count; i++)
         if (engine->shards[i].journal.ended)
             error = MQTT5_ERR_NOMEM;
+    m5_journal_gather(engine);
     if (report != NULL)
         *report = restore->report;
     m5_map_fini(&restore->messages);
