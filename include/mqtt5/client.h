@@ -95,7 +95,7 @@ typedef void mqtt5_client_change_fn(void *ctx, const struct mqtt5_client_change 
 /** Connects instead of the built-in transports: a test's pipe, a tunnel, a transport of the user's.
  *  Called on the thread that does the client's work, without a lock held; it may wait, but holds up
  *  the client that long. @p url is what the client connects to, without user name and password.
- *  @return a connected, non-blocking stream descriptor that the client then owns and closes, or -1
+ *  @return a connected, non-blocking stream socket that the client then owns and closes, or -1
  *  with a sentence part in @p why of @p why_size bytes. */
 typedef int mqtt5_dial_fn(void *ctx, const char *url, char *why, size_t why_size);
 
@@ -454,8 +454,9 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_message_defer(const struct mqtt
  *  When the connection is lost meanwhile, a message of QoS 1 comes again, with a new token, and the
  *  old one answers MQTT5_ERR_CLOSED. One of QoS 2 does not, as long as the session lives: its token
  *  stays good, and the answer is given when the server has sent the message again.
- *  @return MQTT5_OK; MQTT5_ERR_CLOSED (its connection or session is over); MQTT5_ERR_TIMEOUT (it
- *  has lapsed); MQTT5_ERR_INVALID_STATE (answered before); MQTT5_ERR_REASON_CODE. */
+ *  @return MQTT5_OK; MQTT5_ERR_CLOSED (answered before, lapsed, or its connection or session is
+ *  over); MQTT5_ERR_INVALID_STATE (answered, and behind others that are not);
+ *  MQTT5_ERR_REASON_CODE. */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_client_ack(struct mqtt5_client *client,
                                                             struct mqtt5_ack_token token,
                                                             uint8_t reason_code);

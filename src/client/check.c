@@ -30,7 +30,8 @@ static void check_list(const struct m5_client *client, const struct m5_list *lis
         const struct m5_client_request *request = m5_client_request_of(node);
         M5_ASSERT(node->next->prev == node);
         M5_ASSERT(request->state == state);
-        M5_ASSERT(state != M5_REQUEST_SENT || request->packet_id != 0);
+        M5_ASSERT(state != M5_REQUEST_SENT || request->packet_id != 0 ||
+                  request->kind == MQTT5_PINGREQ);
         M5_ASSERT(state != M5_REQUEST_RELEASED || request->qos == 2);
         M5_ASSERT(!request->sent_before || request->packet_id != 0 || state == M5_REQUEST_DONE);
         count(client, request, census);
@@ -47,6 +48,22 @@ static void check_order(const struct m5_client *client)
         M5_ASSERT(request->kind == MQTT5_PUBLISH);
         is_new = is_new || !request->sent_before;
     }
+}
+
+static void check_deferrals(const struct m5_client *client)
+{
+    uint32_t here = 0;
+    for (int i = 0; i < 2; i++) {
+        const struct m5_list *list = &client->deferrals.by_qos[i];
+        for (struct m5_list *node = list->next; node != list; node = node->next) {
+            const struct m5_client_deferral *deferral =
+                M5_CONTAINER_OF(node, struct m5_client_deferral, node);
+            M5_ASSERT(deferral->qos == i + 1);
+            M5_ASSERT(deferral->here || deferral->qos == 2);
+            here += deferral->here;
+        }
+    }
+    M5_ASSERT(here == client->deferrals.count);
 }
 
 static void check_received(const struct m5_client *client)
@@ -70,6 +87,10 @@ void m5_client_check(const struct m5_client *client)
         M5_ASSERT(client->current->state == M5_REQUEST_DONE);
         count(client, client->current, &census);
     }
+    check_list(client, &client->pings, M5_REQUEST_SENT, &census);
+    if (client->reauth != NULL)
+        count(client, client->reauth, &census);
+    check_deferrals(client);
     M5_ASSERT(census.requests == client->info.queued_messages);
     M5_ASSERT(census.bytes == client->info.queued_bytes);
     M5_ASSERT(census.in_window == client->window.used);

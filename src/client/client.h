@@ -39,8 +39,17 @@ void m5_client_abandon(struct m5_client *client);
 
 enum m5_client_start {
     M5_CLIENT_START_AS_CONFIGURED, /* Clean Start as the configuration says */
-    M5_CLIENT_START_RESUME         /* Clean Start 0 */
+    M5_CLIENT_START_RESUME         /* Clean Start 0, while there is a session to resume */
 };
+
+/* Says whether another connection will follow the one that ends: subscriptions then wait for it
+ * instead of ending as MQTT5_ERR_CLOSED. Going from true to false ends those that wait. */
+void m5_client_set_returning(struct m5_client *client, bool returning);
+
+/* User name and password for connections to come, instead of the configuration's; copied. NULL: the
+ * configuration's. False without memory: as before. */
+bool m5_client_set_credentials(struct m5_client *client, const char *username,
+                               const char *password);
 
 /* A new transport is there: queues CONNECT [MQTT-3.1.0-1]. MQTT5_ERR_INVALID_STATE unless
  * disconnected; MQTT5_ERR_NOMEM. */
@@ -105,6 +114,29 @@ enum mqtt5_error m5_client_subscribe(struct m5_client *client,
 enum mqtt5_error m5_client_unsubscribe(struct m5_client *client,
                                        const struct mqtt5_unsubscribe *unsubscribe, void *ctx);
 
+/* Queues PINGREQ; COMPLETED comes with its PINGRESP. MQTT5_ERR_INVALID_STATE, _NOMEM. */
+enum mqtt5_error m5_client_ping(struct m5_client *client, void *ctx);
+
+/* A connection has begun and its CONNECT waits for Authentication Data: m5_client_auth(). */
+bool m5_client_wants_auth(const struct m5_client *client);
+
+/* Answers the AUTH event that was shown last, with data.data NULL for none; _reauthenticate begins
+ * an exchange, whose end is COMPLETED. MQTT5_ERR_INVALID_STATE when it is not our turn. */
+enum mqtt5_error m5_client_auth(struct m5_client *client, struct mqtt5_bytes data);
+enum mqtt5_error m5_client_reauthenticate(struct m5_client *client, struct mqtt5_bytes data,
+                                          void *ctx);
+
+/* Ends the exchange that m5_client_reauthenticate() has begun, with COMPLETED. */
+void m5_client_auth_done(struct m5_client *client, enum mqtt5_error error);
+
+/* As mqtt5_message_defer(), for the message that is being shown, and mqtt5_client_ack(). */
+enum mqtt5_error m5_client_defer(struct m5_client *client, uint64_t number);
+enum mqtt5_error m5_client_acknowledge(struct m5_client *client, uint64_t number,
+                                       uint8_t reason_code);
+
+/* Half of the queue is free. */
+bool m5_client_has_room(const struct m5_client *client);
+
 /* Queues DISCONNECT behind all that may be sent now; NULL = reason code 0. */
 enum mqtt5_error m5_client_disconnect(struct m5_client *client,
                                       const struct mqtt5_reasoned *disconnect);
@@ -114,8 +146,10 @@ enum mqtt5_error m5_client_disconnect(struct m5_client *client,
 enum m5_client_event_type {
     M5_CLIENT_CONNECTED,
     M5_CLIENT_MESSAGE,
-    M5_CLIENT_COMPLETED,   /* of a publish, subscribe or unsubscribe */
-    M5_CLIENT_DISCONNECTED /* after m5_client_lost(); also when CONNACK refused */
+    M5_CLIENT_COMPLETED,    /* of a publish, subscribe, unsubscribe, ping or reauthentication */
+    M5_CLIENT_RESUBSCRIBED, /* a subscription was made again, or could not be */
+    M5_CLIENT_AUTH,         /* 0x18: answer with m5_client_auth(); 0: accepted */
+    M5_CLIENT_DISCONNECTED  /* after m5_client_lost(); also when CONNACK refused */
 };
 
 struct m5_client_event {
@@ -123,7 +157,11 @@ struct m5_client_event {
     bool by_server;                    /* DISCONNECTED: the server sent CONNACK or DISCONNECT */
     void *ctx;                         /* COMPLETED: what the operation was given */
     struct mqtt5_client_result result; /* all but MESSAGE */
-    struct mqtt5_publish publish;      /* MESSAGE */
+    uint64_t number;                   /* MESSAGE: for m5_client_defer(); 0: it cannot be */
+    union {
+        struct mqtt5_publish publish; /* MESSAGE */
+        struct mqtt5_bytes filters;   /* RESUBSCRIBED: for mqtt5_subscribe_next() */
+    };
 };
 
 /* Takes the next event; false when there is none. Its views live until the next call of this
@@ -131,6 +169,9 @@ struct m5_client_event {
 bool m5_client_next_event(struct m5_client *client, struct m5_client_event *out);
 
 /* ---- looking ---- */
+
+/* Views are not in it: what they pointed at is the caller's of m5_client_new(). */
+const struct mqtt5_client_options *m5_client_options(const struct m5_client *client);
 
 void m5_client_info(const struct m5_client *client, struct mqtt5_client_info *out);
 

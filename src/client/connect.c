@@ -27,6 +27,10 @@ static void set_properties(const struct mqtt5_client_options *config, struct mqt
     out->maximum_packet_size = config->maximum_packet_size;
     MQTT5_SET(out, TOPIC_ALIAS_MAXIMUM);
     out->topic_alias_maximum = config->topic_alias_maximum;
+    if (config->auth_method != NULL) {
+        MQTT5_SET(out, AUTHENTICATION_METHOD);
+        out->authentication_method = m5_bytes_of(config->auth_method);
+    }
 }
 
 static void describe(const struct mqtt5_client_options *config, struct mqtt5_connect *connect)
@@ -61,6 +65,10 @@ static enum mqtt5_error check_config(const struct mqtt5_client_options *config)
         return MQTT5_ERR_CONFIG;
     if (!v5 && nameless && !config->clean_start) /* [MQTT3-3.1.3-7] */
         return MQTT5_ERR_CONFIG;
+    if (config->auth_method != NULL && config->auth == NULL)
+        return MQTT5_ERR_CONFIG;
+    if (!v5 && config->auth_method != NULL)
+        return MQTT5_ERR_UNSUPPORTED;
     if (!v5 && (config->properties.present != 0 || config->properties.raw.len > 0))
         return MQTT5_ERR_UNSUPPORTED;
     return MQTT5_OK;
@@ -86,9 +94,12 @@ enum mqtt5_error m5_client_make_connect(struct m5_client *client,
         m5_bytes(client->connect_packet, client->connect_size), config->version, &frame, &decoded);
     if (wrong != MQTT5_OK)
         return wrong;
-    /* An exchange of AUTH packets is not offered yet. */
-    return MQTT5_HAS(&decoded.as.connect.properties, AUTHENTICATION_METHOD) ? MQTT5_ERR_UNSUPPORTED
-                                                                            : MQTT5_OK;
+    const struct mqtt5_properties *properties = &decoded.as.connect.properties;
+    if (MQTT5_HAS(properties, AUTHENTICATION_METHOD) && config->auth_method == NULL)
+        return MQTT5_ERR_UNSUPPORTED; /* without a handler there is no exchange */
+    if (MQTT5_HAS(properties, AUTHENTICATION_METHOD))
+        client->auth_method = properties->authentication_method;
+    return MQTT5_OK;
 }
 
 /* Decoded properties as they are to be encoded again: all of them are in `raw`. */
@@ -97,7 +108,7 @@ static void only_raw(struct mqtt5_properties *properties)
     *properties = (struct mqtt5_properties){.raw = properties->raw};
 }
 
-bool m5_client_send_connect(struct m5_client *client)
+bool m5_client_send_connect(struct m5_client *client, struct mqtt5_bytes auth_data)
 {
     struct mqtt5_frame frame;
     struct mqtt5_packet packet;
@@ -108,6 +119,17 @@ bool m5_client_send_connect(struct m5_client *client)
     only_raw(&connect->properties);
     only_raw(&connect->will.properties);
     connect->clean_start = client->sent_clean_start;
+    if (auth_data.data != NULL) {
+        MQTT5_SET(&connect->properties, AUTHENTICATION_DATA);
+        connect->properties.authentication_data = auth_data;
+    }
+    if (client->credentials != NULL) {
+        connect->has_username = true;
+        connect->username = m5_bytes(client->credentials, client->username_size);
+        connect->has_password = client->has_url_password;
+        connect->password = m5_bytes(client->credentials + client->username_size,
+                                     client->credentials_size - client->username_size - 1);
+    }
     if (client->assigned_id != NULL) /* so that the session can be resumed [MQTT-3.1.3-2] */
         connect->client_id = m5_bytes(client->assigned_id, client->assigned_id_size);
     return m5_client_send_packet(client, &packet);
@@ -170,9 +192,13 @@ static enum mqtt5_error check_connack(const struct m5_client *client,
     if (connack->session_present && client->sent_clean_start) /* [MQTT-3.2.2-2] */
         return MQTT5_ERR_PROTOCOL;
     if (connack->session_present && !client->has_session && !client->config.session_known)
-        return MQTT5_ERR_PROTOCOL;                              /* [MQTT-3.2.2-4] */
-    if (MQTT5_HAS(&connack->properties, AUTHENTICATION_METHOD)) /* [MQTT-4.12.0-6] */
+        return MQTT5_ERR_PROTOCOL; /* [MQTT-3.2.2-4] */
+    const bool has_method = MQTT5_HAS(&connack->properties, AUTHENTICATION_METHOD);
+    if (client->auth_method.len == 0 && has_method) /* [MQTT-4.12.0-6] */
         return MQTT5_ERR_PROTOCOL;
+    if (client->auth_method.len > 0 &&
+        (client->auth_turn || !m5_client_auth_matches(client, &connack->properties)))
+        return MQTT5_ERR_PROTOCOL; /* [MQTT-4.12.0-5] */
     return MQTT5_OK;
 }
 
@@ -200,9 +226,14 @@ bool m5_client_take_connack(struct m5_client *client, const struct mqtt5_connack
     if (!connack->session_present) /* [MQTT-3.2.2-5] */
         m5_client_session_discard(client);
     client->has_session = true;
+    client->info.connects++;
     m5_client_session_resume(client);
+    if (!connack->session_present && !m5_client_resubscribe(client)) {
+        m5_client_close_with(client, MQTT5_ERR_NOMEM);
+        return false;
+    }
     event->type = M5_CLIENT_CONNECTED;
-    event->result = (struct mqtt5_client_result){.session_present = connack->session_present,
-                                                 .properties = connack->properties};
+    event->result = (struct mqtt5_client_result){.session_present = connack->session_present};
+    m5_client_set_properties(&event->result, &connack->properties);
     return true;
 }

@@ -20,6 +20,8 @@ static void show_end(struct m5_client *client, struct m5_client_request *request
     event->type = M5_CLIENT_COMPLETED;
     event->ctx = request->ctx;
     event->result.packet_id = packet_id;
+    if (request->internal)
+        m5_client_describe_resubscription(client, request, event);
 }
 
 /* ---- messages from the server ---- */
@@ -45,13 +47,20 @@ static enum mqtt5_error resolve_alias(struct m5_client *client, struct mqtt5_pub
  * [MQTT-4.6.0-3]. At QoS 1 the same identifier is a new message [MQTT-4.3.2-5]. *again: a QoS 2
  * message has been shown before. */
 static enum mqtt5_error acknowledge(struct m5_client *client, const struct mqtt5_publish *publish,
-                                    bool *again)
+                                    struct m5_client_event *event, bool *again)
 {
     const uint16_t id = publish->packet_id;
     *again = publish->qos == 2 && m5_client_received_has(client, id);
     /* What was answered with PUBACK no longer counts, as the answer is on its way. */
-    if (!*again && client->received_count >= client->config.receive_maximum) /* [MQTT-3.3.4-9] */
+    if (publish->qos == 2 && !*again && m5_client_deferrals_again(client, publish)) {
+        *again = true; /* it waits for its answer, or that has just been sent */
+        return MQTT5_OK;
+    }
+    if (!*again && client->received_count + client->deferrals.count >=
+                       client->config.receive_maximum) /* [MQTT-3.3.4-9] */
         return MQTT5_ERR_RECEIVE_MAXIMUM;
+    if (client->config.deferred_acks && !*again && m5_client_deferrals_add(client, publish, event))
+        return MQTT5_OK;
     if (publish->qos == 1) {
         m5_client_send_ack(client, MQTT5_PUBACK, id, 0); /* [MQTT-4.3.2-4] */
         return MQTT5_OK;
@@ -68,7 +77,7 @@ static enum mqtt5_error take_publish(struct m5_client *client, struct mqtt5_publ
     bool again = false;
     enum mqtt5_error error = resolve_alias(client, publish);
     if (error == MQTT5_OK && publish->qos > 0) /* [MQTT-3.3.4-1] */
-        error = acknowledge(client, publish, &again);
+        error = acknowledge(client, publish, event, &again);
     if (error != MQTT5_OK)
         return error;
     /* Without memory for the acknowledgement the connection has ended, and the server will send the
@@ -95,7 +104,7 @@ static void show_ack(struct m5_client *client, struct m5_client_request *request
                      const struct mqtt5_ack *ack, struct m5_client_event *event)
 {
     show_end(client, request, event);
-    event->result.properties = ack->properties;
+    m5_client_set_properties(&event->result, &ack->properties);
     event->result.reason_code = ack->reason_code;
     event->result.error = is_failure(ack->reason_code) ? MQTT5_ERR_REFUSED : MQTT5_OK;
 }
@@ -184,10 +193,12 @@ static enum mqtt5_error take_suback(struct m5_client *client, uint8_t type,
     const bool has_codes = type == MQTT5_SUBACK || client->version == MQTT5_VERSION_5;
     if (request->kind != expected || (has_codes && suback->reason_codes.len != request->count))
         return MQTT5_ERR_PROTOCOL; /* one for each filter [MQTT-3.8.4-6] */
+    if (!m5_client_subscriptions_settle(client, request, suback->reason_codes))
+        return MQTT5_ERR_NOMEM;
     show_end(client, request, event);
     event->result.reason_codes = suback->reason_codes;
     event->result.reason_code = suback->reason_codes.len > 0 ? suback->reason_codes.data[0] : 0;
-    event->result.properties = suback->properties;
+    m5_client_set_properties(&event->result, &suback->properties);
     event->result.error = all_failed(suback->reason_codes) ? MQTT5_ERR_REFUSED : MQTT5_OK;
     *show = true;
     return MQTT5_OK;
@@ -211,6 +222,21 @@ static enum mqtt5_error take_disconnect(struct m5_client *client,
     return MQTT5_OK;
 }
 
+/* Answers come in the order of the questions, ours among them. */
+static enum mqtt5_error take_pingresp(struct m5_client *client)
+{
+    if (client->pings_answered == client->pings_sent)
+        return MQTT5_OK; /* nobody asked: harmless */
+    client->pings_answered++;
+    while (!m5_list_empty(&client->pings)) {
+        struct m5_client_request *request = m5_client_request_of(client->pings.next);
+        if (request->count > client->pings_answered)
+            break;
+        m5_client_finish(client, request, MQTT5_OK, 0);
+    }
+    return MQTT5_OK;
+}
+
 static enum mqtt5_error take_connected(struct m5_client *client, struct mqtt5_packet *packet,
                                        struct m5_client_event *event, bool *show)
 {
@@ -222,10 +248,10 @@ static enum mqtt5_error take_connected(struct m5_client *client, struct mqtt5_pa
     case MQTT5_PUBCOMP: return take_ack(client, packet->type, &packet->as.ack, event, show);
     case MQTT5_SUBACK:
     case MQTT5_UNSUBACK: return take_suback(client, packet->type, &packet->as.suback, event, show);
-    case MQTT5_PINGRESP: return MQTT5_OK;
+    case MQTT5_PINGRESP: return take_pingresp(client);
+    case MQTT5_AUTH: return m5_client_take_auth(client, &packet->as.auth, event, show);
     case MQTT5_DISCONNECT: return take_disconnect(client, &packet->as.disconnect);
     case MQTT5_CONNACK: /* a second one [MQTT-3.2.0-2] */
-    case MQTT5_AUTH:    /* we asked for no such exchange [MQTT-4.12.0-6] */
     case MQTT5_CONNECT:
     case MQTT5_SUBSCRIBE:
     case MQTT5_UNSUBSCRIBE:
@@ -250,7 +276,9 @@ bool m5_client_take_packet(struct m5_client *client, const struct mqtt5_frame *f
     if (error == MQTT5_OK && client->state == MQTT5_CLIENT_CONNECTING) {
         if (packet.type == MQTT5_CONNACK)
             return m5_client_take_connack(client, &packet.as.connack, event);
-        error = MQTT5_ERR_PROTOCOL; /* [MQTT-3.2.0-1] */
+        error = packet.type == MQTT5_AUTH
+                    ? m5_client_take_auth(client, &packet.as.auth, event, &show)
+                    : MQTT5_ERR_PROTOCOL; /* [MQTT-3.2.0-1] */
     } else if (error == MQTT5_OK) {
         error = take_connected(client, &packet, event, &show);
     }

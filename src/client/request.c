@@ -37,9 +37,25 @@ enum mqtt5_error m5_client_packet_check(struct mqtt5_bytes bytes, uint8_t versio
     return error;
 }
 
-static void describe(struct m5_client_request *request, const struct mqtt5_packet *decoded,
-                     uint32_t header_size)
+static void note_expiry(struct m5_client_request *request, const struct mqtt5_publish *publish,
+                        uint64_t now_ms)
 {
+    struct mqtt5_bytes rest = publish->properties.raw;
+    struct mqtt5_property property;
+    if (!MQTT5_HAS(&publish->properties, MESSAGE_EXPIRY_INTERVAL))
+        return;
+    while (mqtt5_property_next(&rest, &property)) {
+        if (property.id != MQTT5_PROPERTY_MESSAGE_EXPIRY_INTERVAL)
+            continue;
+        request->expiry_offset = (uint32_t)(property.whole.data + 1 - request->bytes);
+        request->expires_at_ms = now_ms + (uint64_t)property.number * 1000;
+    }
+}
+
+static void describe(struct m5_client_request *request, const struct mqtt5_packet *decoded,
+                     uint32_t header_size, uint64_t now_ms)
+{
+    request->expires_at_ms = UINT64_MAX;
     request->id_offset = header_size;
     if (request->kind == MQTT5_SUBSCRIBE) {
         request->count = decoded->as.subscribe.count;
@@ -50,12 +66,13 @@ static void describe(struct m5_client_request *request, const struct mqtt5_packe
         request->qos = publish->qos;
         request->retain = publish->retain;
         request->id_offset += (uint32_t)(2 + publish->topic.len);
+        note_expiry(request, publish, now_ms);
     }
 }
 
 enum mqtt5_error m5_client_request_new(const struct mqtt5_allocator *allocator,
                                        const struct mqtt5_packet *packet, uint8_t version,
-                                       struct m5_client_request **out)
+                                       uint64_t now_ms, struct m5_client_request **out)
 {
     const struct mqtt5_properties *properties = properties_of(packet);
     if (version != MQTT5_VERSION_5 && (properties->present != 0 || properties->raw.len > 0))
@@ -78,7 +95,7 @@ enum mqtt5_error m5_client_request_new(const struct mqtt5_allocator *allocator,
         m5_client_request_free(allocator, request);
         return error;
     }
-    describe(request, &decoded, frame.header_size);
+    describe(request, &decoded, frame.header_size, now_ms);
     *out = request;
     return MQTT5_OK;
 }

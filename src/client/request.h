@@ -26,17 +26,21 @@ struct m5_client_request {
     void *ctx;           /* the user's */
     enum m5_client_request_state state;
     enum mqtt5_error error; /* DONE: how it ended */
-    uint8_t kind;           /* MQTT5_PUBLISH, MQTT5_SUBSCRIBE, MQTT5_UNSUBSCRIBE */
+    uint8_t kind;           /* MQTT5_PUBLISH, _SUBSCRIBE, _UNSUBSCRIBE; bare: _PINGREQ, _AUTH */
     uint8_t qos;
     uint8_t reason_code; /* DONE; RELEASED: of PUBREC */
     bool retain;
-    bool sent_before;   /* as this packet identifier, on an earlier connection: DUP */
-    uint16_t packet_id; /* 0: none yet */
-    uint16_t alias;     /* that the user wants, 0 = none */
-    uint32_t count;     /* filters */
-    uint32_t id_offset; /* of the packet identifier in bytes[], if it has one */
-    uint32_t size;      /* of bytes[] */
-    uint8_t bytes[];    /* the packet */
+    bool internal;          /* a subscription made again: its end is not COMPLETED */
+    bool was_dropped;       /* DONE: it made room for others */
+    bool sent_before;       /* as this packet identifier, on an earlier connection: DUP */
+    uint16_t packet_id;     /* 0: none yet */
+    uint16_t alias;         /* that the user wants, 0 = none */
+    uint32_t count;         /* filters; of a ping: its number */
+    uint32_t id_offset;     /* of the packet identifier in bytes[], if it has one */
+    uint32_t expiry_offset; /* of the Message Expiry Interval in bytes[]; 0: none */
+    uint64_t expires_at_ms; /* UINT64_MAX: never */
+    uint32_t size;          /* of bytes[] */
+    uint8_t bytes[];        /* the packet */
 };
 
 /* Encodes @p packet (PUBLISH, SUBSCRIBE, UNSUBSCRIBE) with packet identifier 1 where it has one,
@@ -45,7 +49,7 @@ struct m5_client_request {
  */
 enum mqtt5_error m5_client_request_new(const struct mqtt5_allocator *allocator,
                                        const struct mqtt5_packet *packet, uint8_t version,
-                                       struct m5_client_request **out);
+                                       uint64_t now_ms, struct m5_client_request **out);
 
 void m5_client_request_free(const struct mqtt5_allocator *allocator,
                             struct m5_client_request *request);

@@ -3,11 +3,13 @@
  * A message is the user's until it is acknowledged. When a connection ends:
  *
  *                      session kept              session over
- *   QoS 0, waiting     CLOSED                    CLOSED
+ *   QoS 0, waiting     CLOSED, or stays with `offline_qos0`
  *   QoS > 0, waiting   stays                     CLOSED, or stays with `offline_queue`
- *   sent               again, DUP, same id       CLOSED: whether it arrived is not known
+ *   QoS 1, sent        again, DUP, same id       CLOSED, or again as new with `offline_queue`
+ *   QoS 2, sent        again, DUP, same id       CLOSED: whether it arrived is not known
  *   PUBREC received    PUBREL again, same id     OK: the server has taken it
- *   subscriptions      CLOSED                    CLOSED
+ *   subscriptions      CLOSED, or again if another connection follows
+ *   pings, AUTH        CLOSED
  *
  * Should the server have lost a session that we kept, what was sent at QoS 1 is sent again as new,
  * which "at least once" allows; at QoS 2 it ends as CLOSED, as "exactly once" can no longer be
@@ -35,7 +37,10 @@ void m5_client_finish(struct m5_client *client, struct m5_client_request *reques
     request->state = M5_REQUEST_DONE;
     request->error = error;
     request->reason_code = reason_code;
-    m5_list_push_back(&client->done, &request->node);
+    if (request->internal && error == MQTT5_ERR_CLOSED)
+        m5_client_drop_request(client, request); /* the next connection makes it anew */
+    else
+        m5_list_push_back(&client->done, &request->node);
 }
 
 static void finish_closed(struct m5_client *client, struct m5_client_request *request)
@@ -97,15 +102,35 @@ static bool may_have_begun(const struct m5_client *client)
                                                : !client->sent_clean_start);
 }
 
+/* Makes a message that was sent a new one: for QoS 1, "at least once" allows that. */
+static void renew(struct m5_client *client, struct m5_client_request *request)
+{
+    if (request->packet_id != 0)
+        m5_client_window_remove(&client->window, request);
+    request->packet_id = 0;
+    request->sent_before = false;
+}
+
+/* Whether a message outlives its session. */
+static bool outlives(const struct m5_client *client, const struct m5_client_request *request,
+                     bool was_sent)
+{
+    if (!client->config.offline_queue)
+        return false;
+    return request->qos == 0 ? client->config.offline_qos0 : request->qos == 1 || !was_sent;
+}
+
 static void suspend_waiting(struct m5_client *client, bool kept)
 {
     struct m5_list *node = client->waiting.next, *next;
     for (; node != &client->waiting; node = next) {
         struct m5_client_request *request = m5_client_request_of(node);
         next = node->next;
-        const bool stays =
-            request->qos > 0 && (kept || (client->config.offline_queue && !request->sent_before));
-        if (!stays)
+        if (kept && request->qos > 0)
+            continue;
+        if (outlives(client, request, request->sent_before))
+            renew(client, request);
+        else
             finish_closed(client, request);
     }
 }
@@ -116,18 +141,46 @@ static void suspend_sent(struct m5_client *client, bool kept)
     for (; node != &client->sent; node = next) {
         struct m5_client_request *request = m5_client_request_of(node);
         next = node->next;
-        if (!kept || request->kind != MQTT5_PUBLISH)
+        if (request->kind != MQTT5_PUBLISH && client->returning && !request->internal)
+            continue;
+        if (request->kind != MQTT5_PUBLISH || !(kept || outlives(client, request, true)))
             finish_closed(client, request);
     }
     /* From the last one back, so that the first one sent stands first again [MQTT-4.6.0-1]. */
     while (!m5_list_empty(&client->sent)) {
         struct m5_client_request *request = m5_client_request_of(client->sent.prev);
+        const bool message = request->kind == MQTT5_PUBLISH;
         m5_list_remove(&request->node);
-        m5_list_push_front(&client->waiting, &request->node);
+        m5_list_push_front(message ? &client->waiting : &client->control, &request->node);
         request->state = M5_REQUEST_WAITING;
-        request->sent_before = true;
-        client->inflight--;
+        request->sent_before = message;
+        client->inflight -= message;
+        if (!message || !kept)
+            renew(client, request);
     }
+}
+
+void m5_client_session_end_control(struct m5_client *client)
+{
+    while (!m5_list_empty(&client->control))
+        finish_closed(client, m5_client_request_of(client->control.next));
+}
+
+/* Ends what belongs to the connection alone. */
+static void suspend_rest(struct m5_client *client)
+{
+    struct m5_list *node = client->control.next, *next;
+    for (; node != &client->control; node = next) {
+        struct m5_client_request *request = m5_client_request_of(node);
+        next = node->next;
+        if (!client->returning || request->internal)
+            finish_closed(client, request);
+        else if (request->packet_id != 0)
+            renew(client, request);
+    }
+    while (!m5_list_empty(&client->pings))
+        finish_closed(client, m5_client_request_of(client->pings.next));
+    m5_client_auth_done(client, MQTT5_ERR_CLOSED);
 }
 
 /* The server has taken these: PUBREC said so [MQTT-4.3.3-3]. */
@@ -144,8 +197,8 @@ void m5_client_session_suspend(struct m5_client *client)
     const bool kept = is_kept(client);
     suspend_waiting(client, kept);
     suspend_sent(client, kept);
-    while (!m5_list_empty(&client->control))
-        finish_closed(client, m5_client_request_of(client->control.next));
+    suspend_rest(client);
+    m5_client_deferrals_lost(client, kept);
     if (!kept) {
         finish_released(client);
         m5_client_received_forget(client);
@@ -175,10 +228,9 @@ void m5_client_session_discard(struct m5_client *client)
             finish_closed(client, request);
             continue;
         }
-        m5_client_window_remove(&client->window, request);
-        request->packet_id = 0;
-        request->sent_before = false;
+        renew(client, request);
     }
     finish_released(client);
+    m5_client_deferrals_lost(client, false);
     m5_client_received_forget(client);
 }

@@ -10,6 +10,8 @@
 #include "client/alias.h"
 #include "client/buffer.h"
 #include "client/client.h"
+#include "client/defer.h"
+#include "client/subscription.h"
 #include "client/window.h"
 
 #define M5_CLIENT_OUTPUT_LOW (64u << 10) /* bytes: more messages are encoded below this */
@@ -35,6 +37,10 @@ struct m5_client {
     uint8_t version;
     uint8_t *connect_packet; /* CONNECT as configured, encoded: the copy of all its strings */
     size_t connect_size;
+    uint8_t *credentials; /* user name and password of the URL, which go before; NULL: none */
+    size_t username_size, credentials_size; /* the password is the rest */
+    bool has_url_password;
+    bool returning;       /* another connection is to follow: operations may wait for it */
     uint8_t *assigned_id; /* by the server; NULL: none */
     size_t assigned_id_size;
     uint64_t now_ms;
@@ -46,6 +52,11 @@ struct m5_client {
     bool has_spoken;  /* bytes of the CONNECT are out */
     bool drop_output; /* CLOSING: do not send what is left */
     bool ping_outstanding;
+    bool auth_turn;   /* an AUTH of the server waits for ours, or CONNECT for data */
+    bool connect_due; /* the latter */
+    size_t ping_left; /* bytes of the output up to the end of the PINGREQ; 0: it is out */
+    uint32_t pings_sent, pings_answered;
+    uint32_t alias_misses; /* topics that found no alias free */
     struct m5_client_buffer in, out;
     struct m5_client_buffer past; /* the input of the connection before, for views on its end */
     size_t in_consumed;           /* bytes of the packet whose event the user is looking at */
@@ -66,11 +77,18 @@ struct m5_client {
     struct m5_list sent;     /* in the order they were sent */
     struct m5_list released; /* in the order of their PUBREC */
     struct m5_list done;     /* events to come */
+    struct m5_list pings;    /* of the user, SENT, in their order */
+    struct m5_client_request *reauth; /* SENT: an exchange of the user's; NULL: none */
+    uint32_t dropped;                 /* requests in `done` that made room */
     struct m5_client_request *current;
     struct m5_client_window window;
     uint32_t inflight;     /* PUBLISH packets that count against the server's Receive Maximum */
     uint8_t *received_ids; /* bitmap: QoS 2 received, PUBREL not yet; NULL: never any */
     uint32_t received_count;
+    struct m5_client_deferrals deferrals;
+    struct m5_client_subscriptions subscriptions;
+    uint64_t shown;                 /* number of the message the user is looking at; 0: none */
+    struct mqtt5_bytes auth_method; /* view into connect_packet; empty: none */
 };
 
 /* ---- client.c ---- */
@@ -87,6 +105,37 @@ void m5_client_release(struct m5_client *client);
 /* Frees a request that is in no list. */
 void m5_client_drop_request(struct m5_client *client, struct m5_client_request *request);
 
+/* ---- queue.c ---- */
+
+/* Makes a request of @p packet and puts it at the end of @p list. */
+enum mqtt5_error m5_client_enqueue(struct m5_client *client, const struct mqtt5_packet *packet,
+                                   uint16_t alias, void *ctx, struct m5_list *list);
+
+/* Adds a bare request of @p kind, one that has no packet of its own. NULL without memory. */
+struct m5_client_request *m5_client_bare_request(struct m5_client *client, uint8_t kind, void *ctx);
+
+/* Ends what has expired and is not sent yet. */
+void m5_client_expire(struct m5_client *client);
+
+/* Writes what is left of its expiry interval into a request; false when nothing is. */
+bool m5_client_age(struct m5_client *client, struct m5_client_request *request);
+
+/* ---- event.c ---- */
+
+/* Fills in the properties of a result, and the reason string out of them. */
+void m5_client_set_properties(struct mqtt5_client_result *result,
+                              const struct mqtt5_properties *properties);
+
+/* Makes @p event tell of a subscription that was made again: @p request has ended. */
+void m5_client_describe_resubscription(const struct m5_client *client,
+                                       const struct m5_client_request *request,
+                                       struct m5_client_event *event);
+
+/* ---- time.c ---- */
+
+/* Queues PINGREQ; false without memory: the connection has ended. */
+bool m5_client_send_ping(struct m5_client *client);
+
 /* ---- session.c: what outlives a connection ---- */
 
 /* Ends @p request (in any list but done): its COMPLETED event will come. */
@@ -98,6 +147,9 @@ void m5_client_unlink(struct m5_client *client, struct m5_client_request *reques
 
 /* The connection is over: what can be resumed is put back, the rest is finished. */
 void m5_client_session_suspend(struct m5_client *client);
+
+/* No other connection will follow: subscriptions that wait for one end. */
+void m5_client_session_end_control(struct m5_client *client);
 
 /* The server has kept the session: PUBRELs go out again; messages will, in order. */
 void m5_client_session_resume(struct m5_client *client);
@@ -126,6 +178,43 @@ void m5_client_transmit(struct m5_client *client, size_t output_max);
 enum mqtt5_error m5_client_allowed(const struct m5_client *client, uint8_t qos, bool retain,
                                    size_t size, uint8_t *reason_code);
 
+/* ---- auth.c ---- */
+
+/* Whether @p properties carry the method that we asked for [MQTT-4.12.0-5]. */
+bool m5_client_auth_matches(const struct m5_client *client,
+                            const struct mqtt5_properties *properties);
+
+/* Takes AUTH; *show: @p event is to be shown. */
+enum mqtt5_error m5_client_take_auth(struct m5_client *client, const struct mqtt5_reasoned *auth,
+                                     struct m5_client_event *event, bool *show);
+
+/* ---- acknowledge.c: messages whose acknowledgement waits ---- */
+
+/* As m5_client_defer() may be called for it; false without memory: acknowledge it now. */
+bool m5_client_deferrals_add(struct m5_client *client, const struct mqtt5_publish *publish,
+                             struct m5_client_event *event);
+
+/* The user has seen message @p number: unless deferred, it is acknowledged. */
+void m5_client_deferrals_seen(struct m5_client *client, uint64_t number);
+
+/* A QoS 2 message that came on an earlier connection is here again. */
+bool m5_client_deferrals_again(struct m5_client *client, const struct mqtt5_publish *publish);
+
+/* The connection is over; @p kept: the session is not. */
+void m5_client_deferrals_lost(struct m5_client *client, bool kept);
+void m5_client_deferrals_lapse(struct m5_client *client);
+
+/* ---- subscription.c ---- */
+
+/* Remembers or forgets what @p request, a SUBSCRIBE or UNSUBSCRIBE, has been granted. False without
+ * memory. */
+bool m5_client_subscriptions_settle(struct m5_client *client,
+                                    const struct m5_client_request *request,
+                                    struct mqtt5_bytes reason_codes);
+
+/* Queues SUBSCRIBEs for all that is remembered. False without memory. */
+bool m5_client_resubscribe(struct m5_client *client);
+
 /* ---- connect.c ---- */
 
 /* Encodes the configuration as a CONNECT and reads it back. */
@@ -133,7 +222,7 @@ enum mqtt5_error m5_client_make_connect(struct m5_client *client,
                                         const struct mqtt5_client_options *config);
 
 /* Queues CONNECT, from the copy that make_connect() made. */
-bool m5_client_send_connect(struct m5_client *client);
+bool m5_client_send_connect(struct m5_client *client, struct mqtt5_bytes auth_data);
 
 /* Takes CONNACK; true: @p event is to be shown. */
 bool m5_client_take_connack(struct m5_client *client, const struct mqtt5_connack *connack,

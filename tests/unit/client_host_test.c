@@ -134,6 +134,7 @@ static struct mqtt5_client *make(struct seen *seen, bool own_thread)
     struct mqtt5_client_options config;
     struct mqtt5_client *client;
     mqtt5_client_options_init(&config);
+    config.reconnect.enabled = false;
     config.own_thread = own_thread;
     config.on_message = see_message;
     config.on_change = see_change;
@@ -440,6 +441,7 @@ static void ends_are_told_in_words(void **state)
         struct mqtt5_client_info info;
         script.hex = cases[i].hex;
         mqtt5_client_options_init(&config);
+        config.reconnect.enabled = false;
         config.version = cases[i].version;
         config.own_thread = false;
         config.client_id = "x";
@@ -503,6 +505,7 @@ static void blocking_publish_ends_with_its_connection(void **state)
         struct mqtt5_client *client;
         struct mqtt5_client_info info;
         mqtt5_client_options_init(&config);
+        config.reconnect.enabled = false;
         config.own_thread = own_thread != 0;
         config.client_id = "keeper";
         config.session_expiry_s = 60;
@@ -542,6 +545,7 @@ static void live(const struct mqtt5_allocator *allocator)
     struct mqtt5_client *client;
     seen_init(&seen);
     mqtt5_client_options_init(&config);
+    config.reconnect.enabled = false;
     config.allocator = allocator;
     config.own_thread = false;
     if (mqtt5_client_new(&config, &client) != MQTT5_OK) {

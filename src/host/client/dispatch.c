@@ -1,161 +1,62 @@
 /* Who gets what: messages to the callbacks of their filters, results to who asked.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include "base/alloc.h"
 #include "base/bytes.h"
 #include "host/client/host.h"
 
-#include <mqtt5/topic.h>
-
 #include <stdio.h>
 
-static struct m5_client_handler *handler_of(struct m5_list *node)
-{
-    return M5_CONTAINER_OF(node, struct m5_client_handler, node);
-}
-
-/* ---- handlers ---- */
-
-static void free_handler(struct mqtt5_client *client, struct m5_client_handler *handler)
-{
-    m5_list_remove(&handler->node);
-    m5_free(client->allocator, handler, sizeof *handler + handler->filter_size);
-}
-
-void m5_client_host_free_handlers(struct mqtt5_client *client)
-{
-    while (!m5_list_empty(&client->handlers))
-        free_handler(client, handler_of(client->handlers.next));
-}
-
-static struct mqtt5_bytes filter_of(const struct m5_client_handler *handler)
-{
-    return m5_bytes(handler->filter, handler->filter_size);
-}
-
-static bool add_handler(struct mqtt5_client *client, struct mqtt5_bytes filter,
-                        const struct mqtt5_subscribe_callbacks *callbacks,
-                        const struct m5_client_handler *draft)
-{
-    struct mqtt5_filter parsed;
-    struct m5_client_handler *handler = m5_alloc(client->allocator, sizeof *handler + filter.len);
-    if (handler == NULL)
-        return false;
-    *handler = *draft;
-    handler->fn = callbacks->on_message;
-    handler->ctx = callbacks->message_ctx;
-    handler->number = ++client->handler_count_ever;
-    handler->filter_size = filter.len;
-    m5_copy(handler->filter, filter);
-    if (mqtt5_filter_parse(filter_of(handler), UINT16_MAX, &parsed) == MQTT5_OK)
-        handler->match_offset = (size_t)(parsed.filter.data - handler->filter);
-    m5_list_push_back(&client->handlers, &handler->node);
-    return true;
-}
-
-bool m5_client_host_add_handlers(struct mqtt5_client *client,
-                                 const struct mqtt5_subscribe *subscribe,
-                                 const struct mqtt5_subscribe_callbacks *callbacks,
-                                 struct m5_client_op *op)
-{
-    for (uint32_t i = 0; i < subscribe->count; i++) {
-        const struct m5_client_handler draft = {.op = op, .index = i};
-        if (!add_handler(client, subscribe->items[i].filter, callbacks, &draft))
-            return false;
-    }
-    return true;
-}
-
-/* Removes handlers for the filter of @p kept that are older. */
-static void replace(struct mqtt5_client *client, const struct m5_client_handler *kept)
-{
-    struct m5_list *node = client->handlers.next, *next;
-    for (; node != &client->handlers; node = next) {
-        struct m5_client_handler *handler = handler_of(node);
-        next = node->next;
-        if (handler->number < kept->number && m5_bytes_equal(filter_of(handler), filter_of(kept)))
-            free_handler(client, handler);
-    }
-}
-
-static bool is_refused(const struct m5_client_op *op, uint32_t index)
-{
-    return op->error != MQTT5_OK || (index < op->count && op->reason_codes[index] >= 0x80);
-}
-
-void m5_client_host_settle_handlers(struct mqtt5_client *client, const struct m5_client_op *op)
-{
-    struct m5_list *node = client->handlers.next, *next;
-    for (; node != &client->handlers; node = next) {
-        struct m5_client_handler *handler = handler_of(node);
-        next = node->next;
-        const bool gone = (handler->op == op && is_refused(op, handler->index)) ||
-                          (handler->leaving == op && op->error == MQTT5_OK);
-        if (gone) {
-            free_handler(client, handler);
-            continue;
-        }
-        if (handler->leaving == op)
-            handler->leaving = NULL;
-        if (handler->op == op) {
-            handler->op = NULL;
-            replace(client, handler); /* only older ones: `next` stays */
-        }
-    }
-}
-
-void m5_client_host_mark_leaving(struct mqtt5_client *client,
-                                 const struct mqtt5_unsubscribe *unsubscribe,
-                                 struct m5_client_op *op)
-{
-    for (uint32_t i = 0; i < unsubscribe->count; i++) {
-        struct m5_list *node = client->handlers.next;
-        for (; node != &client->handlers; node = node->next) {
-            struct m5_client_handler *handler = handler_of(node);
-            if (m5_bytes_equal(filter_of(handler), unsubscribe->items[i]))
-                handler->leaving = op;
-        }
-    }
-}
-
-/* ---- messages ---- */
-
-/* The first handler after @p number whose filter matches, or NULL. */
-static const struct m5_client_handler *next_match(const struct mqtt5_client *client,
-                                                  struct mqtt5_bytes topic, uint64_t number)
-{
-    struct m5_list *node = client->handlers.next;
-    for (; node != &client->handlers; node = node->next) {
-        const struct m5_client_handler *handler = handler_of(node);
-        const struct mqtt5_bytes filter = m5_bytes(handler->filter + handler->match_offset,
-                                                   handler->filter_size - handler->match_offset);
-        if (handler->number > number && handler->fn != NULL && mqtt5_filter_matches(filter, topic))
-            return handler;
-    }
-    return NULL;
-}
-
-static void call(struct mqtt5_client *client, mqtt5_message_fn *fn, void *ctx,
-                 const struct mqtt5_message *message)
+void m5_client_host_call_begin(struct mqtt5_client *client)
 {
     client->calling_back = true;
     pthread_mutex_unlock(&client->lock);
-    fn(ctx, message);
+}
+
+void m5_client_host_call_end(struct mqtt5_client *client)
+{
     pthread_mutex_lock(&client->lock);
     client->calling_back = false;
 }
 
-/* The list may change while a callback runs, so the next handler is looked for by its number. */
-static void dispatch_message(struct mqtt5_client *client, const struct mqtt5_publish *publish)
+/* ---- messages ---- */
+
+static void call(struct mqtt5_client *client, mqtt5_message_fn *fn, void *ctx,
+                 const struct mqtt5_message *message)
 {
-    const struct mqtt5_message message = {.publish = publish};
-    const struct m5_client_handler *handler;
-    uint64_t number = 0;
-    while (!client->free_asked && (handler = next_match(client, publish->topic, number)) != NULL) {
-        number = handler->number;
+    m5_client_host_call_begin(client);
+    fn(ctx, message);
+    m5_client_host_call_end(client);
+}
+
+static void *trace(struct mqtt5_client *client, const struct mqtt5_message *message, void *span)
+{
+    if (client->config->on_trace_deliver == NULL)
+        return NULL;
+    m5_client_host_call_begin(client);
+    span = client->config->on_trace_deliver(client->config->trace_ctx, message, span);
+    m5_client_host_call_end(client);
+    return span;
+}
+
+/* Handlers may come and go while a callback runs: the route keeps its match true. */
+static void dispatch_message(struct mqtt5_client *client, const struct m5_client_event *event)
+{
+    const struct mqtt5_message message = {.publish = &event->publish, .client = client};
+    const struct m5_route_entry *entry;
+    bool taken = false;
+    client->message_number = event->number;
+    void *span = trace(client, &message, NULL);
+    m5_route_match(&client->route, event->publish.topic);
+    while (!client->free_asked && (entry = m5_route_next(&client->route)) != NULL) {
+        const struct m5_client_handler *handler =
+            M5_CONTAINER_OF(entry, struct m5_client_handler, route);
+        taken = true;
         call(client, handler->fn, handler->ctx, &message);
     }
-    if (number == 0 && client->config.on_message != NULL)
-        call(client, client->config.on_message, client->config.ctx, &message);
+    if (!taken && client->config->on_message != NULL)
+        call(client, client->config->on_message, client->config->ctx, &message);
+    if (!client->free_asked)
+        trace(client, &message, span);
+    client->message_number = 0;
 }
 
 /* ---- changes ---- */
@@ -176,10 +77,8 @@ static const char *v3_text(uint8_t code)
 static void explain(struct mqtt5_client *client, const struct m5_client_event *event)
 {
     const struct mqtt5_client_result *result = &event->result;
-    const struct mqtt5_bytes reason = MQTT5_HAS(&result->properties, REASON_STRING)
-                                          ? result->properties.reason_string
-                                          : (struct mqtt5_bytes){0};
-    const bool v5 = client->config.version == MQTT5_VERSION_5;
+    const struct mqtt5_bytes reason = result->reason_string;
+    const bool v5 = client->config->version == MQTT5_VERSION_5;
     const char *separator = reason.len > 0 ? ": " : "";
     if (event->by_server)
         snprintf(client->why, sizeof client->why, "the server %s: %s (0x%02X)%s%.*s",
@@ -195,37 +94,82 @@ static void explain(struct mqtt5_client *client, const struct m5_client_event *e
                                                    : mqtt5_error_text(result->error));
 }
 
+/* The last step of an exchange: the server's data in CONNACK may have to be verified. */
+static void check_server(struct mqtt5_client *client, const struct m5_client_event *event)
+{
+    const struct mqtt5_properties *properties = &event->result.properties;
+    if (MQTT5_HAS(properties, AUTHENTICATION_METHOD))
+        m5_client_host_auth(client, MQTT5_AUTH_SUCCESS,
+                            MQTT5_HAS(properties, AUTHENTICATION_DATA)
+                                ? properties->authentication_data
+                                : (struct mqtt5_bytes){0});
+}
+
 static void dispatch_change(struct mqtt5_client *client, const struct m5_client_event *event)
 {
     const bool up = event->type == M5_CLIENT_CONNECTED;
-    const struct mqtt5_client_change change = {
-        .state = up ? MQTT5_CLIENT_CONNECTED : MQTT5_CLIENT_DISCONNECTED,
-        .by_server = event->by_server,
-        .result = event->result,
-    };
-    if (!up)
+    struct mqtt5_client_change change = {
+        .state = MQTT5_CLIENT_CONNECTED, .by_server = event->by_server, .result = event->result};
+    if (up) {
+        m5_client_host_connected(client, event);
+        check_server(client, event);
+    } else {
         explain(client, event);
+        m5_client_host_decide(client, event, &change);
+    }
     struct m5_client_op *op = client->connecting;
     struct mqtt5_client_result result = event->result;
     if (!up && result.error == MQTT5_OK)
         result.error = MQTT5_ERR_CLOSED; /* we ended it ourselves: not what a connect waits for */
-    client->connecting = NULL;
     pthread_cond_broadcast(&client->changed);
-    m5_client_host_op_finish(client, op, &result);
-    if (client->config.on_change == NULL)
+    if (change.state != MQTT5_CLIENT_WAITING) { /* else the first connection is still to come */
+        client->connecting = NULL;
+        m5_client_host_op_finish(client, op, &result);
+    }
+    if (client->config->on_change == NULL || client->free_asked)
         return;
-    client->calling_back = true;
-    pthread_mutex_unlock(&client->lock);
-    client->config.on_change(client->config.ctx, &change);
-    pthread_mutex_lock(&client->lock);
-    client->calling_back = false;
+    m5_client_host_call_begin(client);
+    client->config->on_change(client->config->ctx, &change);
+    m5_client_host_call_end(client);
+}
+
+static void dispatch_auth(struct mqtt5_client *client, const struct m5_client_event *event)
+{
+    const bool more = event->result.reason_code == MQTT5_REASON_CONTINUE_AUTHENTICATION;
+    const struct mqtt5_bytes data = event->result.properties.authentication_data;
+    m5_client_host_auth(
+        client, more ? MQTT5_AUTH_CONTINUE : MQTT5_AUTH_SUCCESS,
+        MQTT5_HAS(&event->result.properties, AUTHENTICATION_DATA) ? data : (struct mqtt5_bytes){0});
+    if (!more && m5_client_state(client->engine) == MQTT5_CLIENT_CONNECTED)
+        m5_client_auth_done(client->engine, MQTT5_OK);
+}
+
+/* A subscription that was made again: what was refused is over, and the user is told. */
+static void dispatch_resubscribed(struct mqtt5_client *client, const struct m5_client_event *event)
+{
+    struct mqtt5_bytes rest = event->filters;
+    struct mqtt5_subscription_request request;
+    const struct mqtt5_bytes codes = event->result.reason_codes;
+    for (size_t i = 0; mqtt5_subscribe_next(&rest, client->config->version, &request); i++) {
+        const uint8_t code = i < codes.len ? codes.data[i] : event->result.reason_code;
+        if (code < 0x80)
+            continue;
+        m5_client_host_drop_filter(client, request.filter);
+        if (client->config->on_refused == NULL || client->free_asked)
+            continue;
+        m5_client_host_call_begin(client);
+        client->config->on_refused(client->config->ctx, request.filter, code);
+        m5_client_host_call_end(client);
+    }
 }
 
 void m5_client_host_dispatch(struct mqtt5_client *client, const struct m5_client_event *event)
 {
     switch (event->type) {
-    case M5_CLIENT_MESSAGE: dispatch_message(client, &event->publish); break;
+    case M5_CLIENT_MESSAGE: dispatch_message(client, event); break;
     case M5_CLIENT_COMPLETED: m5_client_host_op_finish(client, event->ctx, &event->result); break;
+    case M5_CLIENT_AUTH: dispatch_auth(client, event); break;
+    case M5_CLIENT_RESUBSCRIBED: dispatch_resubscribed(client, event); break;
     case M5_CLIENT_CONNECTED:
     case M5_CLIENT_DISCONNECTED: dispatch_change(client, event); break;
     }

@@ -1,98 +1,317 @@
-/* A client's TCP connection.
+/* A client's byte stream to its server.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/client/link.h"
+
+#include "base/alloc.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-#define ATTEMPT_MS_MIN 1000u /* less would give up on a slow network rather than a dead address */
+struct m5_link_race {
+    struct m5_resolution *resolution; /* until the addresses are known */
+    char host[M5_HOST_NAME_SIZE];
+    struct m5_address addresses[M5_ADDRESSES_MAX];
+    int fds[M5_ADDRESSES_MAX]; /* -1: not started, or failed */
+    size_t count, next;        /* addresses; the one to start next */
+    size_t running;
+    uint64_t next_at_ms, deadline_ms;
+    struct m5_link_failure failure; /* the last one of an address */
+};
 
-size_t m5_link_resolve(const struct m5_endpoint *endpoint,
-                       struct m5_address addresses[M5_ADDRESSES_MAX],
-                       struct m5_link_failure *failure)
+/* ---- addresses ---- */
+
+void m5_link_interleave(struct m5_address *addresses, size_t count)
 {
-    const char *why = "";
-    const size_t count = m5_address_resolve(endpoint->host, endpoint->port, addresses, &why);
-    if (count == 0)
-        snprintf(failure->text, sizeof failure->text, "%s: %.200s", endpoint->host, why);
-    return count;
+    for (size_t i = 1; i < count; i++) {
+        size_t other = i;
+        while (other < count &&
+               addresses[other].storage.ss_family == addresses[i - 1].storage.ss_family)
+            other++;
+        if (other == count)
+            return; /* one family is used up */
+        const struct m5_address moved = addresses[other];
+        memmove(&addresses[i + 1], &addresses[i], (other - i) * sizeof *addresses);
+        addresses[i] = moved;
+    }
 }
 
-static void note_failure(const struct m5_link *link, int error, struct m5_link_failure *failure)
+static void add_unix(struct m5_link_race *race, const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    race->addresses[0] = (struct m5_address){.size = sizeof address};
+    memcpy(&race->addresses[0].storage, &address, sizeof address);
+    race->count = 1;
+}
+
+static void name_address(const struct m5_address *address, char *out, size_t size)
 {
     char text[M5_ADDRESS_TEXT_SIZE];
-    m5_address_format(&link->addresses[link->next - 1], text);
-    snprintf(failure->text, sizeof failure->text, "%s: %s", text, strerror(error));
+    if (address->storage.ss_family == AF_UNIX) {
+        struct sockaddr_un unix_address;
+        memcpy(&unix_address, &address->storage, sizeof unix_address);
+        snprintf(out, size, "%s", unix_address.sun_path);
+        return;
+    }
+    m5_address_format(address, text);
+    snprintf(out, size, "%s", text);
 }
 
-/* Starts on one address; an errno, or 0. */
-static int try_address(struct m5_link *link, const struct m5_address *address)
+/* ---- attempts ---- */
+
+static void note_failure(struct m5_link_race *race, size_t index, int error)
 {
+    char name[128];
+    name_address(&race->addresses[index], name, sizeof name);
+    snprintf(race->failure.text, sizeof race->failure.text, "%s: %s", name, strerror(error));
+}
+
+static void watch(const struct m5_link *link, int operation, int fd, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = link->handle};
+    if (link->epoll_fd >= 0)
+        (void)epoll_ctl(link->epoll_fd, operation, fd, &event);
+}
+
+/* Starts on the next address; false when that has failed at once. */
+static bool start_next(struct m5_link *link, uint64_t now_ms)
+{
+    struct m5_link_race *race = link->race;
+    const size_t index = race->next++;
+    const struct m5_address *address = &race->addresses[index];
     const int on = 1;
-    link->fd = socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (link->fd < 0)
-        return errno;
+    race->next_at_ms = now_ms + M5_LINK_STAGGER_MS;
+    const int fd =
+        socket(address->storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        note_failure(race, index, errno);
+        return false;
+    }
     /* Small packets must not wait for the acknowledgement of others. A failure only costs time. */
-    (void)setsockopt(link->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(link->fd, (const struct sockaddr *)&address->storage, address->size) == 0 ||
-        errno == EINPROGRESS)
-        return 0;
-    const int error = errno;
-    m5_link_close(link);
-    return error;
+    if (address->storage.ss_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, (const struct sockaddr *)&address->storage, address->size) != 0 &&
+        errno != EINPROGRESS) {
+        note_failure(race, index, errno);
+        close(fd);
+        return false;
+    }
+    race->fds[index] = fd;
+    race->running++;
+    watch(link, EPOLL_CTL_ADD, fd, EPOLLOUT);
+    return true;
 }
 
-static bool try_next(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
+/* 0: connected; EINPROGRESS; or what the attempt failed with. */
+static int look(int fd)
 {
-    while (link->next < link->count) {
-        const int error = try_address(link, &link->addresses[link->next++]);
+    struct pollfd descriptor = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof error;
+    if (poll(&descriptor, 1, 0) <= 0)
+        return EINPROGRESS;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 ? error : errno;
+}
+
+static void free_race(struct m5_link *link)
+{
+    struct m5_link_race *race = link->race;
+    if (race == NULL)
+        return;
+    for (size_t i = 0; i < race->count; i++) {
+        if (race->fds[i] >= 0)
+            close(race->fds[i]);
+    }
+    m5_resolution_free(race->resolution);
+    m5_free(link->allocator, race, sizeof *race);
+    link->race = NULL;
+}
+
+/* Attempt @p index has won: the others are given up. */
+static void win(struct m5_link *link, size_t index)
+{
+    const int fd = link->race->fds[index];
+    link->race->fds[index] = -1;
+    free_race(link);
+    link->fd = fd;
+    link->state = M5_LINK_UP;
+    link->interest = EPOLLIN;
+    watch(link, EPOLL_CTL_MOD, fd, EPOLLIN);
+}
+
+/* Looks at all attempts; true when one has won. */
+static bool look_at_all(struct m5_link *link)
+{
+    struct m5_link_race *race = link->race;
+    for (size_t i = 0; i < race->next; i++) {
+        const int error = race->fds[i] >= 0 ? look(race->fds[i]) : EINPROGRESS;
         if (error == 0) {
-            link->state = M5_LINK_CONNECTING;
-            link->attempt_deadline_ms = now_ms + link->attempt_ms;
+            win(link, i);
             return true;
         }
-        note_failure(link, error, failure);
+        if (error == EINPROGRESS)
+            continue;
+        note_failure(race, i, error);
+        close(race->fds[i]);
+        race->fds[i] = -1;
+        race->running--;
+        race->next_at_ms = 0; /* the next one need not wait */
     }
+    return false;
+}
+
+static bool fail(struct m5_link *link, const char *text, struct m5_link_failure *failure)
+{
+    snprintf(failure->text, sizeof failure->text, "%s", text);
     m5_link_close(link);
     return false;
 }
 
-bool m5_link_start(struct m5_link *link, uint32_t timeout_ms, uint64_t now_ms,
-                   struct m5_link_failure *failure)
+/* Takes the result of the look-up when there is one. False when it has failed. */
+static bool take_addresses(struct m5_link *link, struct m5_link_failure *failure)
 {
-    link->next = 0;
-    link->attempt_ms = link->count > 0 ? timeout_ms / (uint32_t)link->count : timeout_ms;
-    if (link->attempt_ms < ATTEMPT_MS_MIN)
-        link->attempt_ms = ATTEMPT_MS_MIN;
-    return try_next(link, now_ms, failure);
+    struct m5_link_race *race = link->race;
+    const char *why = "";
+    if (race->resolution == NULL ||
+        !m5_resolution_take(race->resolution, race->addresses, &race->count, &why))
+        return true;
+    m5_resolution_free(race->resolution);
+    race->resolution = NULL;
+    m5_link_interleave(race->addresses, race->count);
+    if (race->count > 0)
+        return true;
+    char text[sizeof failure->text];
+    snprintf(text, sizeof text, "%.150s: %.100s", race->host, why);
+    return fail(link, text, failure);
 }
 
-bool m5_link_continue(struct m5_link *link, bool ready, uint64_t now_ms,
-                      struct m5_link_failure *failure)
+bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
 {
-    int error = ETIMEDOUT;
-    socklen_t size = sizeof error;
-    if (!ready && now_ms < link->attempt_deadline_ms)
+    struct m5_link_race *race = link->race;
+    if (link->state != M5_LINK_CONNECTING)
         return true;
-    if (ready && getsockopt(link->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
-        error = errno;
-    if (error == 0) {
-        link->state = M5_LINK_UP;
+    if (!take_addresses(link, failure))
+        return false;
+    if (race->resolution == NULL && look_at_all(link))
+        return true;
+    while (race->resolution == NULL && race->next < race->count &&
+           (race->running == 0 || now_ms >= race->next_at_ms))
+        start_next(link, now_ms);
+    if (race->resolution == NULL && race->running == 0)
+        return fail(link, race->failure.text, failure);
+    if (now_ms < race->deadline_ms)
+        return true;
+    char text[sizeof failure->text];
+    snprintf(text, sizeof text, "%s: %s", race->host, strerror(ETIMEDOUT));
+    return fail(link, text, failure);
+}
+
+uint64_t m5_link_deadline_ms(const struct m5_link *link)
+{
+    const struct m5_link_race *race = link->race;
+    if (race == NULL)
+        return UINT64_MAX;
+    const bool more = race->resolution == NULL && race->next < race->count;
+    return more && race->next_at_ms < race->deadline_ms ? race->next_at_ms : race->deadline_ms;
+}
+
+/* ---- life ---- */
+
+static bool find_addresses(struct m5_link_race *race, const struct m5_url *url,
+                           m5_resolved_fn *resolved, void *ctx, struct m5_link_failure *failure)
+{
+    const char *why = "";
+    if (url->transport == M5_TRANSPORT_UNIX) {
+        add_unix(race, url->path);
         return true;
     }
-    note_failure(link, error, failure);
+    snprintf(race->host, sizeof race->host, "%s", url->endpoint.host);
+    if (m5_host_is_numeric(url->endpoint.host)) {
+        race->count =
+            m5_address_resolve(url->endpoint.host, url->endpoint.port, race->addresses, &why);
+    } else {
+        race->resolution = m5_resolution_start(&url->endpoint, resolved, ctx);
+        why = "no thread to look it up";
+    }
+    if (race->count == 0 && race->resolution == NULL)
+        snprintf(failure->text, sizeof failure->text, "%.150s: %.100s", race->host, why);
+    return race->count > 0 || race->resolution != NULL;
+}
+
+bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t timeout_ms,
+                   uint64_t now_ms, m5_resolved_fn *resolved, void *ctx,
+                   struct m5_link_failure *failure)
+{
+    struct m5_link_race *race = m5_alloc_zero(link->allocator, sizeof *race);
+    if (race == NULL) {
+        snprintf(failure->text, sizeof failure->text, "%s", strerror(ENOMEM));
+        return false;
+    }
+    for (size_t i = 0; i < M5_ADDRESSES_MAX; i++)
+        race->fds[i] = -1;
+    race->deadline_ms = now_ms + timeout_ms;
+    link->race = race;
+    link->state = M5_LINK_CONNECTING;
+    if (find_addresses(race, url, resolved, ctx, failure))
+        return m5_link_step(link, now_ms, failure);
     m5_link_close(link);
-    return try_next(link, now_ms, failure);
+    return false;
+}
+
+void m5_link_adopt(struct m5_link *link, int fd, const struct m5_stream *stream)
+{
+    link->fd = fd;
+    link->stream = stream;
+    link->state = M5_LINK_UP;
+    link->interest = EPOLLIN;
+    if (fd >= 0)
+        watch(link, EPOLL_CTL_ADD, fd, EPOLLIN);
+}
+
+void m5_link_watch(struct m5_link *link, bool read, bool write)
+{
+    const uint32_t interest = (read ? EPOLLIN : 0u) | (write ? EPOLLOUT : 0u);
+    if (link->fd < 0 || interest == link->interest)
+        return;
+    link->interest = interest;
+    watch(link, EPOLL_CTL_MOD, link->fd, interest);
+}
+
+ssize_t m5_link_receive(struct m5_link *link, void *out, size_t size)
+{
+    return link->stream != NULL ? link->stream->receive(link->stream->ctx, out, size)
+                                : recv(link->fd, out, size, 0);
+}
+
+ssize_t m5_link_send(struct m5_link *link, const void *bytes, size_t size)
+{
+    return link->stream != NULL ? link->stream->send(link->stream->ctx, bytes, size)
+                                : send(link->fd, bytes, size, MSG_NOSIGNAL);
+}
+
+void m5_link_finish(struct m5_link *link)
+{
+    if (link->stream == NULL)
+        shutdown(link->fd, SHUT_WR);
+    link->state = M5_LINK_LINGERING;
 }
 
 void m5_link_close(struct m5_link *link)
 {
+    free_race(link);
+    if (link->stream != NULL)
+        link->stream->close(link->stream->ctx);
     if (link->fd >= 0)
         close(link->fd);
+    link->stream = NULL;
     link->fd = -1;
     link->state = M5_LINK_DOWN;
 }

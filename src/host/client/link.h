@@ -1,48 +1,81 @@
-/* A client's TCP connection: tries the server's addresses one after the other, without blocking
- * except to look its name up.
+/* A client's byte stream to its server: looks the name up, races the addresses, then carries bytes.
+ * Nothing here waits. Descriptors are watched by an epoll of whoever drives the client.
+ *
+ * Addresses are tried as RFC 8305 has it: IPv6 and IPv4 take turns, the next one starts 250 ms
+ * after the last or as soon as one has failed, and the first that connects wins.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef M5_HOST_CLIENT_LINK_H
 #define M5_HOST_CLIENT_LINK_H
 
-#include "host/address.h"
+#include "host/client/resolve.h"
+#include "host/client/url.h"
+
+#include <mqtt5/allocator.h>
+#include <sys/types.h>
+
+#define M5_LINK_STAGGER_MS 250u /* between two attempts, of RFC 8305 section 5 */
 
 enum m5_link_state {
     M5_LINK_DOWN,
-    M5_LINK_RESOLVE,    /* the name has to be looked up: m5_link_resolve(), m5_link_start() */
-    M5_LINK_CONNECTING, /* wait for writable, then m5_link_continue() */
+    M5_LINK_CONNECTING, /* m5_link_step() makes progress */
     M5_LINK_UP,
     M5_LINK_LINGERING /* all is sent; the server is to close */
 };
 
+/* A stream that is no descriptor; as recv(2) and send(2) of a non-blocking socket, with errno. */
+struct m5_stream {
+    ssize_t (*receive)(void *ctx, void *out, size_t size);
+    ssize_t (*send)(void *ctx, const void *bytes, size_t size);
+    void (*close)(void *ctx);
+    void *ctx;
+};
+
+struct m5_link_race;
+
 struct m5_link {
     enum m5_link_state state;
-    int fd; /* -1 unless connecting or up */
-    struct m5_endpoint endpoint;
-    struct m5_address addresses[M5_ADDRESSES_MAX];
-    size_t count, next;           /* addresses; the one to try next */
-    uint32_t attempt_ms;          /* time for each address */
-    uint64_t attempt_deadline_ms; /* while connecting */
+    int fd;       /* while up or lingering; -1 */
+    int epoll_fd; /* who watches; -1 = nobody */
+    void *handle; /* what the epoll gives back */
+    uint32_t interest;
+    const struct mqtt5_allocator *allocator;
+    struct m5_link_race *race;      /* while connecting */
+    const struct m5_stream *stream; /* instead of fd; NULL */
 };
 
-/* What the last failure was: an errno of @p address, or a sentence. */
+/* What the last failure was, in words. */
 struct m5_link_failure {
-    char text[512];
+    char text[300];
 };
 
-/* Looks the name up; may wait. Touches only @p link->endpoint and what it gives. */
-size_t m5_link_resolve(const struct m5_endpoint *endpoint,
-                       struct m5_address addresses[M5_ADDRESSES_MAX],
-                       struct m5_link_failure *failure);
-
-/* Begins with the first address, @p timeout_ms for all of them. False when none can be tried. */
-bool m5_link_start(struct m5_link *link, uint32_t timeout_ms, uint64_t now_ms,
+/* Begins to connect to @p url; a name is looked up on a helper thread, which calls @p resolved.
+ * False, with a failure, when that cannot be done. */
+bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t timeout_ms,
+                   uint64_t now_ms, m5_resolved_fn *resolved, void *ctx,
                    struct m5_link_failure *failure);
 
-/* Looks how the attempt under way stands (@p ready: the socket is writable or has failed), goes on
- * with the next address when it failed. False when none is left. */
-bool m5_link_continue(struct m5_link *link, bool ready, uint64_t now_ms,
-                      struct m5_link_failure *failure);
+/* Takes a descriptor, or a stream, that is connected. */
+void m5_link_adopt(struct m5_link *link, int fd, const struct m5_stream *stream);
+
+/* Looks how the attempts under way stand and starts the next. False when none is left or the time
+ * is over: the link is down. */
+bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure);
+
+/* When m5_link_step() is due though nothing is ready; UINT64_MAX: never. */
+uint64_t m5_link_deadline_ms(const struct m5_link *link);
+
+/* What to be woken for, while up. */
+void m5_link_watch(struct m5_link *link, bool read, bool write);
+
+ssize_t m5_link_receive(struct m5_link *link, void *out, size_t size);
+ssize_t m5_link_send(struct m5_link *link, const void *bytes, size_t size);
+
+/* No more will be sent: tells the server. */
+void m5_link_finish(struct m5_link *link);
 
 void m5_link_close(struct m5_link *link);
+
+/* The order in which @p addresses are tried: families take turns, each in its own order. */
+void m5_link_interleave(struct m5_address *addresses, size_t count);
 
 #endif

@@ -2,11 +2,13 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/client/host.h"
 
+#include "host/client/mock.h"
+
 #include <errno.h>
 #include <limits.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,115 +22,75 @@ uint64_t m5_client_host_clock_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t m5_client_host_now(const struct mqtt5_client *client)
+{
+    return client->mock != NULL ? m5_client_mock_now(client->mock) : m5_client_host_clock_ms();
+}
+
+/* ---- waking ---- */
+
 bool m5_client_host_in_callback(const struct mqtt5_client *client)
 {
     return client->calling_back && pthread_equal(client->pump, pthread_self());
 }
 
-void m5_client_host_nudge(struct mqtt5_client *client)
+bool m5_client_host_may_not_wait(const struct mqtt5_client *client)
 {
-    if (client->sleeping)
+    return m5_client_host_in_callback(client) || m5_client_host_on_loop_thread(client);
+}
+
+void m5_client_host_wake(void *context)
+{
+    struct mqtt5_client *client = context;
+    if (client->loop != NULL)
+        m5_client_host_loop_wake(client);
+    else if (client->wake_fd >= 0)
         mqtt5_client_wake(client);
 }
 
-/* ---- the end of a connection ---- */
-
-void m5_client_host_drop_link(struct mqtt5_client *client)
+void m5_client_host_nudge(struct mqtt5_client *client)
 {
-    m5_link_close(&client->link);
-    m5_client_lost(client->engine);
-}
-
-static void fail_link(struct mqtt5_client *client, const char *why)
-{
-    snprintf(client->why, sizeof client->why, "%s", why);
-    m5_client_fail(client->engine, MQTT5_ERR_IO);
-    m5_client_host_drop_link(client);
-}
-
-static void fail_socket(struct mqtt5_client *client, int error)
-{
-    char why[sizeof client->why];
-    snprintf(why, sizeof why, "%.300s: %s", client->url, strerror(error));
-    fail_link(client, why);
-}
-
-/* ---- the link ---- */
-
-/* Looks the name up with the lock open: that may wait for the network. */
-static void resolve(struct mqtt5_client *client)
-{
-    struct m5_address addresses[M5_ADDRESSES_MAX];
-    struct m5_link_failure failure = {""};
-    const struct m5_endpoint endpoint = client->link.endpoint;
-    pthread_mutex_unlock(&client->lock);
-    const size_t count = m5_link_resolve(&endpoint, addresses, &failure);
-    pthread_mutex_lock(&client->lock);
-    if (client->link.state != M5_LINK_RESOLVE)
-        return; /* given up meanwhile */
-    memcpy(client->link.addresses, addresses, count * sizeof *addresses);
-    client->link.count = count;
-    if (!m5_link_start(&client->link, client->config.connect_timeout_ms, m5_client_host_clock_ms(),
-                       &failure))
-        fail_link(client, failure.text);
-}
-
-/* Lets the user's hook connect, with the lock open: it may wait. */
-static void dial(struct mqtt5_client *client)
-{
-    char url[sizeof client->url], why[sizeof client->why] = "the dial hook has failed";
-    memcpy(url, client->url, sizeof url);
-    client->calling_back = true;
-    pthread_mutex_unlock(&client->lock);
-    const int fd = client->config.dial(client->config.dial_ctx, url, why, sizeof why);
-    pthread_mutex_lock(&client->lock);
-    client->calling_back = false;
-    if (client->link.state != M5_LINK_RESOLVE) { /* given up meanwhile */
-        if (fd >= 0)
-            close(fd);
+    if (client->pumping && pthread_equal(client->pump, pthread_self()))
+        return; /* the turn goes on */
+    if (client->loop != NULL) {
+        m5_client_host_loop_wake(client);
         return;
     }
-    client->link.fd = fd;
-    client->link.state = M5_LINK_UP;
-    if (fd < 0)
-        fail_link(client, why);
-}
-
-/* How the socket stands, without waiting. */
-static short look(const struct mqtt5_client *client, short wanted)
-{
-    struct pollfd descriptor = {.fd = client->link.fd, .events = wanted};
-    return poll(&descriptor, 1, 0) > 0 ? descriptor.revents : 0;
-}
-
-static void advance_link(struct mqtt5_client *client)
-{
-    struct m5_link_failure failure = {""};
-    if (client->link.state == M5_LINK_RESOLVE && client->config.dial != NULL)
-        dial(client);
-    else if (client->link.state == M5_LINK_RESOLVE)
-        resolve(client);
-    if (client->link.state == M5_LINK_CONNECTING &&
-        !m5_link_continue(&client->link, look(client, POLLOUT) != 0, m5_client_host_clock_ms(),
-                          &failure))
-        fail_link(client, failure.text);
+    const bool nobody = !client->pumping && client->fd_given;
+    if ((!client->sleeping && !nobody) || client->wake_pending)
+        return;
+    client->wake_pending = true;
+    mqtt5_client_wake(client);
 }
 
 /* ---- bytes ---- */
 
+static void fail_socket(struct mqtt5_client *client, int error)
+{
+    char why[sizeof client->why];
+    snprintf(why, sizeof why, "%.200s: %s", client->course.url, strerror(error));
+    m5_client_host_fail_link(client, why);
+}
+
+static bool is_later(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
 static void receive(struct mqtt5_client *client)
 {
-    if (client->link.state != M5_LINK_UP || !m5_client_wants_read(client->engine))
+    if (client->link.state != M5_LINK_UP || !client->ready || !m5_client_wants_read(client->engine))
         return;
     const struct m5_client_space space = m5_client_read_space(client->engine);
     if (space.size == 0)
         return; /* no memory: the connection is closing */
-    const ssize_t size = recv(client->link.fd, space.data, space.size, 0);
+    const ssize_t size = m5_link_receive(&client->link, space.data, space.size);
+    client->ready = size > 0 && (size_t)size == space.size;
     if (size > 0)
         m5_client_received(client->engine, (size_t)size);
     else if (size == 0)
         m5_client_host_drop_link(client);
-    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+    else if (!is_later(errno))
         fail_socket(client, errno);
 }
 
@@ -136,7 +98,7 @@ static void receive(struct mqtt5_client *client)
  * finds the end of the connection as well. */
 static void end_output(struct mqtt5_client *client, int error)
 {
-    if (error == EAGAIN || error == EWOULDBLOCK || error == EINTR)
+    if (is_later(error))
         return;
     if ((error == EPIPE || error == ECONNRESET) && m5_client_wants_read(client->engine))
         return;
@@ -149,7 +111,7 @@ static void transmit(struct mqtt5_client *client)
         const struct mqtt5_bytes bytes = m5_client_output(client->engine);
         if (bytes.len == 0)
             return;
-        const ssize_t size = send(client->link.fd, bytes.data, bytes.len, MSG_NOSIGNAL);
+        const ssize_t size = m5_link_send(&client->link, bytes.data, bytes.len);
         if (size < 0) {
             end_output(client, errno);
             return;
@@ -167,10 +129,10 @@ static void discard_input(struct mqtt5_client *client)
     ssize_t size;
     int reads = 0; /* bounded: the deadline has to be looked at now and then */
     do
-        size = recv(client->link.fd, bytes, sizeof bytes, 0);
+        size = m5_link_receive(&client->link, bytes, sizeof bytes);
     while (size > 0 && ++reads < SENDS_PER_TURN);
-    const bool later = size > 0 || (size < 0 && (errno == EAGAIN || errno == EINTR));
-    if (!later || m5_client_host_clock_ms() >= client->linger_deadline_ms)
+    const bool later = size > 0 || (size < 0 && is_later(errno));
+    if (!later || m5_client_host_now(client) >= client->linger_deadline_ms)
         m5_client_host_drop_link(client);
 }
 
@@ -186,13 +148,38 @@ static void close_if_over(struct mqtt5_client *client)
     } else if (client->link.state != M5_LINK_UP || m5_client_drops_output(client->engine)) {
         m5_client_host_drop_link(client);
     } else if (m5_client_wants_close(client->engine)) {
-        shutdown(client->link.fd, SHUT_WR);
-        client->link.state = M5_LINK_LINGERING;
-        client->linger_deadline_ms = m5_client_host_clock_ms() + LINGER_MS;
+        m5_link_finish(&client->link);
+        client->linger_deadline_ms = m5_client_host_now(client) + LINGER_MS;
+        discard_input(client);
     }
 }
 
 /* ---- turns ---- */
+
+/* The user has ended a wait for the next connection: no event of the engine tells of that. */
+static bool show_stop(struct mqtt5_client *client)
+{
+    if (!client->stopped_due)
+        return false;
+    client->stopped_due = false;
+    const struct m5_client_event event = {.type = M5_CLIENT_DISCONNECTED};
+    m5_client_host_dispatch(client, &event);
+    return true;
+}
+
+static bool show_room(struct mqtt5_client *client)
+{
+    if (!client->room_wanted || !m5_client_has_room(client->engine))
+        return false;
+    client->room_wanted = false;
+    pthread_cond_broadcast(&client->changed);
+    if (client->config->on_room == NULL)
+        return false;
+    m5_client_host_call_begin(client);
+    client->config->on_room(client->config->ctx, client);
+    m5_client_host_call_end(client);
+    return true;
+}
 
 bool m5_client_host_drain(struct mqtt5_client *client)
 {
@@ -208,24 +195,57 @@ bool m5_client_host_drain(struct mqtt5_client *client)
 bool m5_client_host_turn(struct mqtt5_client *client)
 {
     const enum m5_link_state before = client->link.state;
-    m5_client_tick(client->engine, m5_client_host_clock_ms());
-    advance_link(client);
+    const uint64_t now = m5_client_host_now(client);
+    m5_client_tick(client->engine, now);
+    m5_client_host_advance(client);
     receive(client);
     bool shown = m5_client_host_drain(client);
     transmit(client);
     close_if_over(client);
     shown |= m5_client_host_drain(client); /* messages of QoS 0 that went out, the end */
+    if (client->free_asked)
+        return true;
+    shown |= show_stop(client);
+    if (client->requests != NULL && now >= m5_client_host_requests_deadline_ms(client))
+        m5_client_host_requests_expire(client);
+    shown |= !client->free_asked && show_room(client);
     return shown || client->link.state != before;
 }
 
-static int wait_ms(const struct mqtt5_client *client, uint32_t timeout_ms)
+/* ---- sleeping ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    const uint64_t now = m5_client_host_clock_ms();
-    uint64_t deadline = m5_client_deadline_ms(client->engine);
-    if (client->link.state == M5_LINK_CONNECTING && client->link.attempt_deadline_ms < deadline)
-        deadline = client->link.attempt_deadline_ms;
+    return a < b ? a : b;
+}
+
+static uint64_t deadline_ms(const struct mqtt5_client *client)
+{
     if (client->link.state == M5_LINK_LINGERING)
-        deadline = client->linger_deadline_ms;
+        return client->linger_deadline_ms;
+    uint64_t deadline = m5_client_deadline_ms(client->engine);
+    if (client->course.waiting)
+        deadline = earlier(deadline, client->course.retry_at_ms);
+    if (client->requests != NULL)
+        deadline = earlier(deadline, m5_client_host_requests_deadline_ms(client));
+    return earlier(deadline, m5_link_deadline_ms(&client->link));
+}
+
+/* An attempt that has begun wants its link, or the link its bytes: that does not wait. */
+static bool is_due(const struct mqtt5_client *client)
+{
+    const enum mqtt5_client_state state = m5_client_state(client->engine);
+    return (client->link.state == M5_LINK_DOWN && state != MQTT5_CLIENT_DISCONNECTED) ||
+           client->stopped_due ||
+           (client->link.state == M5_LINK_UP && client->ready &&
+            m5_client_wants_read(client->engine));
+}
+
+int m5_client_host_wait_ms(struct mqtt5_client *client, uint32_t timeout_ms)
+{
+    const uint64_t now = m5_client_host_now(client), deadline = deadline_ms(client);
+    if (is_due(client))
+        return 0;
     uint64_t wait = deadline > now ? deadline - now : 0;
     if (timeout_ms < wait)
         wait = timeout_ms;
@@ -234,24 +254,35 @@ static int wait_ms(const struct mqtt5_client *client, uint32_t timeout_ms)
     return wait > INT_MAX ? INT_MAX : (int)wait;
 }
 
+void m5_client_host_watch(struct mqtt5_client *client)
+{
+    if (client->link.state == M5_LINK_UP)
+        m5_link_watch(&client->link, m5_client_wants_read(client->engine),
+                      m5_client_output(client->engine).len > 0);
+    else if (client->link.state == M5_LINK_LINGERING)
+        m5_link_watch(&client->link, true, false);
+}
+
 void m5_client_host_sleep(struct mqtt5_client *client, uint32_t timeout_ms)
 {
-    struct pollfd descriptors[2] = {{.fd = client->wake_fd, .events = POLLIN},
-                                    {.fd = client->link.fd}};
-    if (client->link.state == M5_LINK_CONNECTING)
-        descriptors[1].events = POLLOUT;
-    else if (client->link.state == M5_LINK_LINGERING)
-        descriptors[1].events = POLLIN;
-    else if (client->link.state == M5_LINK_UP)
-        descriptors[1].events = (short)((m5_client_wants_read(client->engine) ? POLLIN : 0) |
-                                        (m5_client_output(client->engine).len > 0 ? POLLOUT : 0));
-    const int wait = client->link.state == M5_LINK_RESOLVE ? 0 : wait_ms(client, timeout_ms);
+    struct epoll_event events[4];
+    m5_client_host_watch(client);
+    const int wait = m5_client_host_wait_ms(client, timeout_ms);
+    if (client->mock != NULL) {
+        m5_client_mock_sleep(client->mock, wait);
+        client->ready = true;
+        return;
+    }
     client->sleeping = true;
     pthread_mutex_unlock(&client->lock);
-    (void)poll(descriptors, 2, wait); /* an interruption is as good as a wake-up */
+    const int count = epoll_wait(client->epoll_fd, events, 4, wait);
     pthread_mutex_lock(&client->lock);
     client->sleeping = false;
-    uint64_t count;
-    if (descriptors[0].revents != 0)
-        (void)!read(client->wake_fd, &count, sizeof count); /* empty already: no harm */
+    for (int i = 0; i < count; i++) { /* an interruption is as good as a wake-up */
+        uint64_t wakes;
+        if (events[i].data.ptr == client)
+            client->ready = true;
+        else if (read(client->wake_fd, &wakes, sizeof wakes) > 0)
+            client->wake_pending = false;
+    }
 }
