@@ -316,7 +316,7 @@ void rig_abandon(struct rig *rig)
     pthread_mutex_unlock(&store->mutex);
     pthread_join(store->writer, NULL);
     pthread_mutex_lock(&store->apply_mutex);
-    store->durable = store->reader.next - 1;
+    store->durable = 0;
     store->apply_stopping = true;
     pthread_cond_signal(&store->apply_work);
     pthread_mutex_unlock(&store->apply_mutex);

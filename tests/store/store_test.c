@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/rng.h"
 #include "host/store/state.h"
-#include "store/rig.h"
+#include "store/workload.h"
 #include "support/seed.h"
 
 #include <fcntl.h>
@@ -92,68 +92,13 @@ static void a_killed_broker_finds_everything_in_the_log(void **state)
     rig_fini(&rig);
 }
 
-/* Random batches by four shards, in groups of all sizes, with small limits so that segments,
- * windows and transactions end in all places. */
-struct workload {
-    struct m5_rng rng;
-    struct model model;
-    uint64_t submitted, positions[4];
-    unsigned fresh;
-};
-
-static void random_value(struct m5_rng *rng, uint8_t out[3000], size_t *size)
-{
-    *size = (size_t)m5_rng_below(rng, m5_rng_below(rng, 10) == 0 ? 3000 : 60);
-    m5_rng_fill(rng, out, *size);
-}
-
-static void add_random_change(struct workload *load, struct m5_batch *batch)
-{
-    struct m5_rng *rng = &load->rng;
-    uint8_t value[3000];
-    size_t size;
-    char key[32];
-    random_value(rng, value, &size);
-    snprintf(key, sizeof key, "s%02u%03u", (unsigned)m5_rng_below(rng, 30),
-             (unsigned)m5_rng_below(rng, 50));
-    switch (m5_rng_below(rng, 8)) {
-    case 0:
-    case 1:
-        snprintf(key, sizeof key, "n%08u", load->fresh++);
-        batch_add(batch, M5_STORE_PUT_NEW, m5_bytes_of(key), m5_bytes(value, size));
-        break;
-    case 2:
-    case 3:
-        snprintf(key, sizeof key, "n%08u",
-                 load->fresh - (unsigned)m5_rng_below(rng, load->fresh < 100 ? 1 : 100));
-        batch_text(batch, M5_STORE_DELETE, key, NULL);
-        break;
-    case 4:
-        key[m5_rng_below(rng, 4) == 0 ? 2 : 4] = 0;
-        batch_text(batch, M5_STORE_DELETE_PREFIX, key, NULL);
-        break;
-    default: batch_add(batch, M5_STORE_PUT, m5_bytes_of(key), m5_bytes(value, size)); break;
-    }
-}
-
-static struct m5_batch *random_batch(struct workload *load)
-{
-    const uint32_t shard = (uint32_t)m5_rng_below(&load->rng, 4);
-    struct m5_batch *batch = batch_new(shard, m5_rng_below(&load->rng, 3) != 0);
-    for (uint64_t left = m5_rng_below(&load->rng, 8); left > 0; left--)
-        add_random_change(load, batch);
-    batch->position = ++load->positions[shard];
-    model_apply(&load->model, batch);
-    load->submitted++;
-    return batch;
-}
-
+/* Small limits, so that segments, windows and transactions end in all places. */
 static void random_batches_survive_restarts_of_both_kinds(void **state)
 {
     (void)state;
-    struct workload load = {0};
+    struct workload load;
     struct rig rig;
-    m5_rng_init(&load.rng, test_seed(1));
+    workload_init(&load, test_seed(1), false);
     rig_init(&rig);
     rig.options.segment_bytes = 100000;
     rig.options.apply_bytes = 30000;
@@ -165,7 +110,7 @@ static void random_batches_survive_restarts_of_both_kinds(void **state)
         assert_int_equal(rig_open(&rig), MQTT5_OK);
         rig.store->tree.chunk = 1 + (uint32_t)m5_rng_below(&load.rng, 300);
         for (uint64_t left = m5_rng_below(&load.rng, 800); left > 0; left--)
-            m5_store_submit(rig.store, random_batch(&load));
+            m5_store_submit(rig.store, workload_next(&load));
         rig_wait_stored(&rig, load.submitted);
         assert_int_equal(rig.failed, 0);
         if (round % 2 == 0)
@@ -174,7 +119,7 @@ static void random_batches_survive_restarts_of_both_kinds(void **state)
             rig_abandon(&rig);
         rig_expect(&rig, &load.model);
     }
-    model_free(&load.model);
+    workload_fini(&load);
     rig_fini(&rig);
 }
 

@@ -1,7 +1,8 @@
 /* Walks an LMDB file, as the format of LMDB 0.9 has it on machines with 64 bits, little-endian.
  *
- * Page 0 and 1 are meta pages, written in turn: the one with the higher transaction counts. Each
- * names two trees, that of free pages and that of records.
+ * Page 0 and 1 are meta pages, for even and for odd transactions: the one with the higher number
+ * counts, the other is that of the transaction before. Each names two trees, that of free pages and
+ * that of records.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/store/pages.h"
 
@@ -377,6 +378,9 @@ static enum mqtt5_error choose_meta(struct walk *walk, uint64_t transaction)
         error = check_version(walk, metas);
     if (error != MQTT5_OK)
         return error;
+    if (metas[0].transaction % 2 != 0 || metas[1].transaction % 2 != 1 ||
+        metas[0].transaction + 1 - metas[1].transaction > 2)
+        return damaged(walk, 0, "its transactions have no sense");
     walk->meta = metas[metas[1].transaction > metas[0].transaction];
     if (transaction != 0 && walk->meta.transaction != transaction)
         walk->meta = metas[metas[1].transaction == transaction];

@@ -92,7 +92,8 @@ static enum mqtt5_error set_log_aside(struct m5_store *store, uint64_t from,
 static enum mqtt5_error look_at_map(struct m5_store *store, bool *missing,
                                     struct m5_pages_report *pages, char *why)
 {
-    const int fd = openat(store->dir_fd, M5_TREE_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    const int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW; /* it may be a pipe */
+    const int fd = openat(store->dir_fd, M5_TREE_NAME, flags);
     *missing = fd < 0 && errno == ENOENT;
     if (*missing)
         return MQTT5_OK;
