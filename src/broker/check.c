@@ -14,6 +14,9 @@ static void check_deliveries(const struct m5_session *session, struct sums *sums
     for (uint64_t at = session->head; at != session->tail; at++) {
         const struct m5_delivery *delivery = m5_delivery_at(session, at);
         M5_ASSERT(delivery->qos == 1 || delivery->qos == 2);
+        M5_ASSERT(delivery->stored == M5_STORED_NOT || session->stored);
+        M5_ASSERT(delivery->stored != M5_STORED_APART ||
+                  (delivery->message->stored_references > 0 && delivery->message->stored_id != 0));
         switch ((enum m5_delivery_state)delivery->state) {
         case M5_DELIVERY_WAITING:
             M5_ASSERT(at >= session->sent && delivery->message != NULL);
@@ -57,6 +60,10 @@ static void check_subscriptions(const struct m5_shard *shard, const struct m5_se
         M5_ASSERT(list->entries[subscription->position].subscription == subscription);
         M5_ASSERT(list->entries[subscription->position].session == session);
         M5_ASSERT(atomic_load(&subscription->node->shards) >> shard->index & 1);
+        if (!session->stored || subscription->options.qos == 0)
+            continue;
+        M5_ASSERT(list->stored > 0);
+        M5_ASSERT(atomic_load(&subscription->node->stored) >> shard->index & 1);
     }
     M5_ASSERT(count == session->subscription_count && shared == session->share_count);
     sums->subscriptions += count;
@@ -92,6 +99,8 @@ static void check_conns(const struct m5_shard *shard)
         M5_ASSERT(conn->shard == shard);
         M5_ASSERT(conn->state != M5_CONN_OPEN || conn->session != NULL);
         M5_ASSERT(conn->partial_size <= conn->partial_capacity);
+        M5_ASSERT(conn->held == NULL || (conn->held->conn == conn && conn->held->entries > 0));
+        M5_ASSERT(!conn->corked || conn->held != NULL);
         size_t unsent = 0;
         for (const struct m5_chunk *chunk = conn->output.first; chunk != NULL; chunk = chunk->next)
             unsent += chunk->end - chunk->start;
@@ -118,5 +127,8 @@ void m5_shard_check(const struct m5_shard *shard)
     M5_ASSERT(sums.waiting == m5_get(&counters->messages_queued));
     M5_ASSERT(sums.waiting_bytes == m5_get(&counters->messages_queued_bytes));
     M5_ASSERT(sums.inflight == m5_get(&counters->messages_inflight));
+    M5_ASSERT(shard->holds.tail - shard->holds.head == m5_get(&counters->store_waiting));
+    M5_ASSERT(shard->journal.stored <= shard->journal.sealed &&
+              shard->journal.sealed <= shard->journal.position);
     check_conns(shard);
 }
