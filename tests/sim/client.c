@@ -321,6 +321,18 @@ static void end_older(struct sim_world *world, struct sim_epoch *epoch, const ch
     }
 }
 
+static bool has_filter(const struct sim_epoch *epoch, const char *filter)
+{
+    for (uint32_t i = 0; i < epoch->subscriptions.count; i++) {
+        const struct sim_subscription *subscription = &epoch->subscriptions.items[i];
+        if (strcmp(subscription->filter, filter) == 0 &&
+            subscription->confirmed_tick != SIM_NEVER &&
+            subscription->end_requested_tick == SIM_NEVER)
+            return true;
+    }
+    return false;
+}
+
 static void note_subscription(struct sim_world *world, struct sim_epoch *epoch,
                               const struct sim_subscription *wanted)
 {
@@ -383,6 +395,7 @@ void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, 
                                   .asked_ms = world->now_ms,
                                   .fed_turn = SIM_NEVER};
     snprintf(request.filters[0], sizeof request.filters[0], "%s", filter);
+    request.ends = has_filter(epoch, filter);
     sim_log(world, "c%llu unsubscribes with packet %llu", client->number, request.packet_id);
     end_older(world, epoch, filter);
     sim_group_left(world, client);

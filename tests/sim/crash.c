@@ -11,7 +11,7 @@
 
 #define WALL_MS 1700000000000u /* the wall clock when ours is 0 */
 
-struct m5_engine *sim_engine_new(struct sim_world *world)
+static struct m5_engine *engine_new(struct sim_world *world)
 {
     world->store.clock_ms = sim_below(world, 1000000);
     struct m5_engine_env env = {.allocator = &world->heap.table,
@@ -62,10 +62,13 @@ static void forget_message(struct sim_world *world, uint32_t index, const struct
     enum mqtt5_durability level = world->topics.items[message->topic].durability;
     if (message->will != SIM_NOT_A_WILL || message->transmissions == 0)
         return;
-    bool stored = message->fed_turn < cut->turn && level != MQTT5_DURABILITY_MEMORY;
+    if (message->fed_turn != SIM_NEVER) { /* else it was not seen since the last crash */
+        bool stored = message->fed_turn < cut->turn && level != MQTT5_DURABILITY_MEMORY;
+        message->stored = stored;
+        message->voided = message->voided || (!stored && level != MQTT5_DURABILITY_STRICT);
+    }
     message->forgotten = true;
     message->kept = false;
-    message->voided = message->voided || (!stored && level != MQTT5_DURABILITY_STRICT);
     message->fed_turn = SIM_NEVER;
     if (message->released_turn != SIM_NEVER)
         message->released_turn = 0;
@@ -125,7 +128,7 @@ static void keep_figures(struct sim_world *world)
 static void end_engine(struct sim_world *world, bool survives)
 {
     keep_figures(world);
-    disk_sim_crash(&world->store.disk, survives, world->now_ms + world->store.clock_ms);
+    disk_sim_crash(&world->store.disk, survives);
     m5_engine_free(world->engine);
     world->engine = NULL;
     if (world->heap.used != 0)
@@ -141,16 +144,17 @@ static void lie_about_disk(struct sim_world *world)
         disk_sim_delete(disk, record.key);
 }
 
-static void start_engine(struct sim_world *world)
+void sim_engine_start(struct sim_world *world)
 {
     struct m5_restore_report report = {0};
-    if (world->options.shards == 0)
-        world->profile.shards = sim_between(world, 1, SIM_SHARDS);
-    world->engine = sim_engine_new(world);
+    world->engine = engine_new(world);
     world->heap_start = world->heap.used;
+    if (!world->profile.store)
+        return;
     sim_store_start(world);
     lie_about_disk(world);
-    enum mqtt5_error error = disk_sim_restore(&world->store.disk, &report);
+    enum mqtt5_error error = disk_sim_restore(&world->store.disk, &report, world->turn);
+    SIM_PUSH(&world->store.seals, (struct sim_seal){world->turn, world->now_ms});
     sim_log(world, "restored: %llu sessions, %llu subscriptions, %llu messages, %llu retained",
             report.sessions, report.subscriptions, report.messages, report.retained);
     if (error != MQTT5_OK)
@@ -193,7 +197,9 @@ void sim_crash(struct sim_world *world)
     world->now_ms = store->restarted_ms;
     memset(world->shard_rests_until_ms, 0, sizeof world->shard_rests_until_ms);
     memset(world->late_turns, 0, sizeof world->late_turns);
-    world->turn += SIM_SHARDS;
+    world->turn++;
     store->restarts++;
-    start_engine(world);
+    if (world->options.shards == 0)
+        world->profile.shards = sim_between(world, 1, SIM_SHARDS);
+    sim_engine_start(world);
 }

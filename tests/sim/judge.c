@@ -334,7 +334,8 @@ static bool epoch_is_current(const struct sim_epoch *epoch)
 static uint32_t missing_in(struct sim_world *world, struct sim_epoch *epoch)
 {
     uint32_t missing = 0;
-    for (uint32_t index = 0; index < world->messages.count; index++) {
+    bool lossy = epoch->late && epoch->restarts > 0; /* what came at first was not stored */
+    for (uint32_t index = 0; index < world->messages.count && !lossy; index++) {
         const struct sim_message *message = sim_message_at(world, index);
         if (!is_promised(message) || !fits(epoch->client, message))
             continue;
@@ -453,8 +454,11 @@ bool sim_judge_stored(struct sim_world *world, uint32_t index)
         if (session->attached == NULL && end_ms <= world->now_ms + SIM_SLACK_MS)
             continue;
         if (fits(world->clients.items[i], message) &&
-            verdict_of(world, session->epoch, message).must_qos > 0)
+            verdict_of(world, session->epoch, message).must_qos > 0) {
+            sim_log(world, "message %llu is to be stored for c%llu", index,
+                    world->clients.items[i]->number);
             return true;
+        }
     }
     return false;
 }

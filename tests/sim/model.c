@@ -220,7 +220,10 @@ void sim_message_retained(struct sim_world *world, uint32_t index)
     struct sim_topic *topic = &world->topics.items[message->topic];
     topic->retained_race = world->resuming && topic->retained_turn == world->turn;
     topic->retained_turn = world->turn;
-    if (topic->retained != SIM_NONE && topic->retained != index && !topic->retained_race)
+    /* While commits fail it may be refused; at QoS 0 nobody is told. */
+    bool doubt = sim_store_failed_since(world, world->now_ms - SIM_UNDER_WAY_MS);
+    topic->retained_unsure |= doubt;
+    if (topic->retained != SIM_NONE && topic->retained != index && !topic->retained_race && !doubt)
         sim_message_at(world, topic->retained)->superseded_tick = world->tick;
     message->superseded_tick = SIM_NEVER;
     topic->retained = message->size == 0 ? SIM_NONE : index;
@@ -234,14 +237,17 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
     world->tick++;
     if (message->qos == 2 && message->transmissions > 0 && !message->forgotten)
         return; /* the broker knows its packet id */
-    message->forgotten = false;
-    message->fed_turn = world->turn;
+    /* It may wait for nothing when the broker knows it from before a crash. */
+    bool known = message->qos == 2 && message->stored;
+    message->forgotten = message->stored = false;
+    message->fed_turn = known ? 0 : world->turn;
     if (message->transmissions++ == 0) {
         message->first_fed_tick = world->tick;
         message->first_fed_ms = world->now_ms;
     }
     message->last_fed_tick = world->tick;
     message->last_fed_ms = world->now_ms;
+    sim_promise_fed(world, index);
     if (message->retain)
         sim_message_retained(world, index);
 }

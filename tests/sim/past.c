@@ -78,7 +78,8 @@ static void arm_will(struct sim_world *world, const struct sim_session_was *was)
     uint32_t delay_s = was->will_delay_s;
     if (delay_s > was->session.expiry_s)
         delay_s = was->session.expiry_s;
-    uint64_t due_ms = sim_after_s(store->crashed_ms, delay_s);
+    uint64_t lost_ms = was->lost_ms != 0 ? was->lost_ms : store->crashed_ms;
+    uint64_t due_ms = sim_after_s(lost_ms, delay_s);
     bool was_due = message->will == SIM_WILL_PENDING && message->due_ms <= store->crashed_ms;
     if (message->will != SIM_WILL_PENDING) {
         message->first_fed_tick = world->tick;
@@ -165,6 +166,24 @@ static const struct sim_session_was *state_at(const struct sim_client *client,
     return NULL;
 }
 
+/* What the store says stays what it was until the broker has stored what it made of it, which is
+ * what the next turn stands for: who was connected, is not any more. */
+static void restart_history(struct sim_world *world, struct sim_client *client,
+                            const struct sim_session_was *was)
+{
+    struct sim_session_was first = {.will = SIM_NONE};
+    if (was != NULL)
+        first = *was;
+    first.first_turn = first.turn = 0;
+    if (first.online && first.lost_ms == 0)
+        first.lost_ms = world->store.crashed_ms;
+    client->history.count = 0;
+    SIM_PUSH(&client->history, first);
+    sim_past_note(world, client, SIM_NONE, true);
+    if (client->history.count > 1)
+        client->history.items[1].turn = world->turn + 1;
+}
+
 static void return_session(struct sim_world *world, struct sim_client *client,
                            const struct sim_cut *cut)
 {
@@ -178,7 +197,9 @@ static void return_session(struct sim_world *world, struct sim_client *client,
     if (was != NULL) {
         session->expiry_s = was->session.expiry_s;
         session->epoch = was->session.epoch;
-        session->ended_ms = was->online ? store->crashed_ms : was->session.ended_ms;
+        session->ended_ms = was->lost_ms != 0 ? was->lost_ms
+                            : was->online     ? store->crashed_ms
+                                              : was->session.ended_ms;
         session->ended_late_ms = was->online ? store->restarted_ms : was->session.ended_late_ms;
     }
     if (before != NULL && (!exists || before != session->epoch))
@@ -190,10 +211,7 @@ static void return_session(struct sim_world *world, struct sim_client *client,
         session->epoch->packet_ids_skip = true;
     }
     return_wills(world, client, was, cut);
-    client->history.count = 0;
-    sim_past_note(world, client, 0, false);
-    if (exists)
-        client->history.items[client->history.count - 1].will = session->will;
+    restart_history(world, client, was);
 }
 
 void sim_past_return(struct sim_world *world, const struct sim_cut *cut)

@@ -24,14 +24,21 @@ static bool is_retained(const struct sim_world *world, const struct sim_message 
            world->topics.items[message->topic].family == SIM_RETAINED;
 }
 
-void sim_promise_publish(struct sim_world *world, const struct sim_link *link, uint32_t index)
+void sim_promise_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
+    message->kept =
+        world->profile.store && !world->profile.small_limits && sim_judge_stored(world, index);
+    message->id_kept = message->kept && message->publisher->session.expiry_s != 0;
+}
+
+void sim_promise_publish(struct sim_world *world, const struct sim_link *link, uint32_t index)
+{
+    const struct sim_message *message = sim_message_at(world, index);
     bool strict =
         world->topics.items[message->topic].durability == MQTT5_DURABILITY_STRICT;
     if (!world->profile.store || !strict || message->refused)
         return;
-    message->kept = sim_judge_stored(world, index);
     if (message->kept)
         keep(world, link, message->fed_turn, "the acknowledgement of a message");
     if (is_retained(world, message) && message->fed_turn != SIM_NEVER &&
@@ -44,7 +51,7 @@ void sim_promise_publish(struct sim_world *world, const struct sim_link *link, u
 void sim_promise_complete(struct sim_world *world, const struct sim_link *link, uint32_t index)
 {
     const struct sim_message *message = sim_message_at(world, index);
-    if (lasts(world, link) && message->kept)
+    if (lasts(world, link) && message->id_kept)
         keep(world, link, message->released_turn, "a PUBCOMP");
 }
 
@@ -61,7 +68,7 @@ void sim_promise_release(struct sim_world *world, const struct sim_link *link,
 void sim_promise_request(struct sim_world *world, const struct sim_link *link,
                          const struct sim_request *request)
 {
-    if (lasts(world, link))
+    if (lasts(world, link) && (request->subscribes || request->ends))
         keep(world, link, request->fed_turn, request->subscribes ? "a SUBACK" : "an UNSUBACK");
 }
 

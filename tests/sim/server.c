@@ -476,15 +476,20 @@ static void flush(struct sim_world *world, struct sim_link *link)
 
 /* ---- what a connection wants ---- */
 
+/* To say no to a message is not possible in 3.1.1: while commits fail the broker closes instead. */
+static bool refused(const struct sim_world *world, const struct sim_link *link)
+{
+    return link->client->version != MQTT5_VERSION_5 &&
+           sim_store_failed_since(world, link->last_fed_ms - 1);
+}
+
 static bool may_be_closed(const struct sim_world *world, const struct sim_link *link)
 {
     if (link->end != SIM_ALIVE || world->ending)
         return true;
     if (!link->accepted)
         return world->now_ms >= link->opened_ms + world->config.connect_timeout_ms;
-    /* To say no to a message is not possible in 3.1.1. */
-    if (link->client->version != MQTT5_VERSION_5 &&
-        sim_store_failed_since(world, link->last_fed_ms - 1))
+    if (refused(world, link))
         return true;
     return link->keep_alive_s != 0 &&
            world->now_ms >= link->last_packet_ms + (uint64_t)link->keep_alive_s * 1500;
@@ -517,6 +522,11 @@ static void close_link(struct sim_world *world, struct sim_link *link)
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;
+    if (link->end == SIM_ALIVE && link->accepted && link->terms.has_will && refused(world, link)) {
+        struct sim_message *will = sim_message_at(world, link->terms.will);
+        will->will = SIM_WILL_UNSURE;
+        world->topics.items[will->topic].retained_unsure |= will->retain;
+    }
     bool silent = link->keep_alive_s != 0 && !world->ending;
     sim_session_link_end(world, link, silent ? SIM_END_KEEP_ALIVE : SIM_END_CLOSED);
 }

@@ -32,7 +32,8 @@ static void cancel_will(struct sim_world *world, uint32_t will)
 static void await_will(struct sim_world *world, uint32_t will, uint64_t due_ms)
 {
     struct sim_message *message = sim_message_at(world, will);
-    message->will = SIM_WILL_PENDING;
+    if (message->will != SIM_WILL_UNSURE)
+        message->will = SIM_WILL_PENDING;
     message->due_ms = message->due_late_ms = due_ms;
     message->first_fed_tick = world->tick;
     message->first_fed_ms = world->now_ms;
@@ -44,6 +45,11 @@ static void await_will(struct sim_world *world, uint32_t will, uint64_t due_ms)
 static void publish_will(struct sim_world *world, uint32_t will)
 {
     struct sim_message *message = sim_message_at(world, will);
+    sim_log(world, "will %llu is published", will);
+    if (message->will == SIM_WILL_UNSURE) {
+        world->topics.items[message->topic].retained_unsure |= message->retain;
+        return;
+    }
     message->accepted_tick = world->tick;
     message->transmissions = 1;
     if (message->retain)
@@ -70,8 +76,14 @@ void sim_session_will_seen(struct sim_world *world, uint32_t index)
         state = SIM_WILL_CANCELLED;
     if (state == SIM_WILL_PENDING && sim_lie(world, SIM_BREAK_WILL_EARLY))
         message->due_ms = world->now_ms + 1;
+    if (state == SIM_WILL_ARMED && message->publisher->version != MQTT5_VERSION_5 &&
+        sim_store_failed_since(world, world->now_ms - SIM_UNDER_WAY_MS)) {
+        message->will = SIM_WILL_UNSURE; /* closed, as its messages could not be refused */
+        return;
+    }
     if (state == SIM_WILL_ARMED)
-        sim_fail(world, "will %u came before it was due: its connection lives", (unsigned)index);
+        sim_fail(world, "will %u of %s came before it was due: its connection lives",
+                 (unsigned)index, message->publisher->id);
     if (state == SIM_WILL_PENDING && world->now_ms < message->due_ms)
         sim_fail(world, "will %u came at %llu before it was due at %llu [MQTT-3.1.3-9]",
                  (unsigned)index, (unsigned long long)world->now_ms,
@@ -167,6 +179,8 @@ static void attach(struct sim_world *world, struct sim_link *link, bool resumed)
     if (!resumed) {
         end_session(world, session);
         session->epoch = sim_epoch_new(world, link->client);
+    } else if (session->expiry_s == 0 && link->expiry_s != 0) {
+        session->epoch->late = true;
     }
     session->exists = true;
     session->doubt = false;

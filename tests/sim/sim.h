@@ -252,7 +252,8 @@ struct sim_message {
     uint64_t fed_turn;            /* when the engine took it; SIM_NEVER: not yet */
     uint64_t released_turn;       /* when it read the PUBREL */
     bool forgotten;               /* since a crash the broker may not know its packet id */
-    bool kept;                    /* somebody needs it to be in the store */
+    bool stored;                  /* when the power went, it was */
+    bool kept, id_kept;           /* somebody needs it, its QoS 2 packet id, to be in the store */
     bool voided;                  /* lost by a crash that may lose it: its level is not strict */
     uint16_t group_copies[SIM_HOMES]; /* first deliveries to members */
     uint16_t group_seen[SIM_HOMES];   /* any delivery */
@@ -290,6 +291,7 @@ struct sim_epoch {
     uint32_t last_packet_id;
     bool packet_ids_skip; /* some may have been used that the client never saw */
     uint32_t restarts;    /* crashes that it has outlived */
+    bool late;            /* it was to end with its connection, at first */
 };
 
 /* ---- clients and links ---- */
@@ -415,6 +417,7 @@ struct sim_answer { /* to be sent, in order */
 struct sim_request { /* SUBSCRIBE or UNSUBSCRIBE without an answer */
     uint16_t packet_id;
     bool subscribes;
+    bool ends; /* an UNSUBSCRIBE: of what surely is there */
     uint8_t count;
     char filters[4][48];
     uint32_t first;    /* subscriptions that were asked for in the epoch before it */
@@ -437,6 +440,7 @@ struct sim_session_was { /* a session from a turn on */
     uint32_t shard;
     struct sim_session session;
     bool online;
+    uint64_t lost_ms; /* online, but the power has gone since then; 0: not yet */
     uint32_t will; /* of the connection, or pending; SIM_NONE */
     uint32_t will_delay_s;
 };
@@ -647,7 +651,8 @@ struct sim_cut sim_store_cut(struct sim_world *world, bool survives);
 
 /* ---- crash.c ---- */
 
-struct m5_engine *sim_engine_new(struct sim_world *world);
+/* Makes the engine from what the disk has, which may be nothing. */
+void sim_engine_start(struct sim_world *world);
 /* The power goes, or the broker is told to go, and it starts again. */
 void sim_crash(struct sim_world *world);
 
@@ -661,6 +666,8 @@ void sim_past_return(struct sim_world *world, const struct sim_cut *cut);
 
 /* ---- promise.c ---- */
 
+/* The engine takes @p message: is there a session that it is to be stored for? */
+void sim_promise_fed(struct sim_world *world, uint32_t message);
 void sim_promise_publish(struct sim_world *world, const struct sim_link *link, uint32_t message);
 void sim_promise_complete(struct sim_world *world, const struct sim_link *link, uint32_t message);
 void sim_promise_release(struct sim_world *world, const struct sim_link *link,

@@ -107,10 +107,8 @@ struct sim_world *sim_world_new(const struct sim_options *options)
     sim_model_init(world);
     make_clients(world);
     world->lie_countdown = options->lie == SIM_BREAK_NONE ? 0 : sim_below(world, 4);
-    world->engine = sim_engine_new(world);
     disk_sim_init(&world->store.disk);
-    sim_store_start(world);
-    world->heap_start = world->heap.used;
+    sim_engine_start(world);
     return world;
 }
 
@@ -522,7 +520,7 @@ void sim_world_run(struct sim_world *world)
     if (!world->failed)
         finish(world);
     if (world->profile.store)
-        disk_sim_crash(&world->store.disk, true, world->now_ms + world->store.clock_ms);
+        disk_sim_crash(&world->store.disk, true);
     m5_engine_free(world->engine);
     world->engine = NULL;
     if (sim_lie(world, SIM_BREAK_LEAK))

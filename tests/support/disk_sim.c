@@ -332,7 +332,15 @@ bool disk_sim_has(const struct disk_sim *disk, uint64_t tag)
     return disk->count == 0 || disk->queue[0].tag > tag;
 }
 
-void disk_sim_crash(struct disk_sim *disk, bool survives, uint64_t now_ms)
+static void drop_batches(struct disk_sim *disk, uint32_t shard)
+{
+    for (struct m5_batch *batch = disk->done[shard], *next; batch != NULL; batch = next) {
+        next = batch->next;
+        m5_shard_unstored(m5_engine_shard(disk->engine, shard), batch);
+    }
+}
+
+void disk_sim_crash(struct disk_sim *disk, bool survives)
 {
     if (disk->under_way && survives)
         apply_commit(disk);
@@ -341,16 +349,15 @@ void disk_sim_crash(struct disk_sim *disk, bool survives, uint64_t now_ms)
     disk->taken = disk->count;
     disk->retained = m5_retained_seal(disk->engine);
     settle_commit(disk);
-    for (uint32_t i = 0; i < disk->shards; i++) {
-        struct m5_shard *shard = m5_engine_shard(disk->engine, i);
-        m5_shard_begin(shard, now_ms);
-        disk_sim_hand_back(disk, i);
-        (void)m5_shard_end(shard);
-    }
+    for (uint32_t i = 0; i < disk->shards; i++)
+        drop_batches(disk, i);
+    m5_retained_stored(disk->engine, disk->done_retained);
+    disk->done_retained = NULL;
     disk->engine = NULL;
 }
 
-enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_report *report)
+enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_report *report,
+                                  uint64_t tag)
 {
     struct m5_restore *restore = m5_restore_begin(disk->engine);
     enum mqtt5_error error = restore == NULL ? MQTT5_ERR_NOMEM : MQTT5_OK;
@@ -361,5 +368,7 @@ enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_repor
     if (restore == NULL)
         return error;
     enum mqtt5_error end = m5_restore_end(restore, report);
+    for (uint32_t i = 0; i < disk->shards; i++)
+        disk_sim_seal(disk, i, tag);
     return error != MQTT5_OK ? error : end;
 }

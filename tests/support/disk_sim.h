@@ -72,12 +72,12 @@ bool disk_sim_hand_back(struct disk_sim *disk, uint32_t shard);
 bool disk_sim_has(const struct disk_sim *disk, uint64_t tag);
 
 /* The power goes: the commit under way @p survives whole, or nothing of it does; the rest is lost.
- * The batches go back to the engine, which nobody listens to any more, in one last turn at
- * @p now_ms of each shard; the caller frees it. */
-void disk_sim_crash(struct disk_sim *disk, bool survives, uint64_t now_ms);
+ * What the engine had given out is freed; the engine is the caller's to free. */
+void disk_sim_crash(struct disk_sim *disk, bool survives);
 
-/* Feeds everything into a fresh engine that is attached. */
-enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_report *report);
+/* Feeds everything into a fresh engine that is attached, and takes what that changes. */
+enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_report *report,
+                                  uint64_t tag);
 
 /* ---- for tests of tests, and of the restore ---- */
 
