@@ -235,12 +235,16 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
     world->tick++;
-    if (message->qos == 2 && message->transmissions > 0 && !message->forgotten)
+    bool refused = message->transmissions > 0 && sim_store_failed_since(world, message->last_fed_ms);
+    if (message->qos == 2 && message->transmissions > 0 && !message->forgotten && !refused)
         return; /* the broker knows its packet id */
-    /* It may wait for nothing when the broker knows it from before a crash. */
-    bool known = message->qos == 2 && message->stored;
+    /* After a crash the broker knows the packet id if it was stored, and waits for nothing; it is
+     * stored when the message is. */
+    bool stored = message->qos == 2 && message->stored;
     message->forgotten = message->stored = false;
-    message->fed_turn = known ? 0 : world->turn;
+    message->fed_turn = stored ? 0 : world->turn;
+    if (stored && (message->retain || message->id_kept))
+        return;
     if (message->transmissions++ == 0) {
         message->first_fed_tick = world->tick;
         message->first_fed_ms = world->now_ms;

@@ -47,11 +47,9 @@ void sim_past_sealed(struct sim_world *world, uint32_t shard)
 
 /* ---- wills ---- */
 
-static void doubt_will(struct sim_world *world, struct sim_message *message)
+static void doubt_will(struct sim_world *world, const struct sim_message *message)
 {
-    message->will = SIM_WILL_UNSURE;
-    message->superseded_tick = SIM_NEVER;
-    world->topics.items[message->topic].retained_unsure |= message->retain;
+    sim_session_will_doubt(world, (uint32_t)(message - world->messages.items));
 }
 
 /* A will that the broker does not have any more, or has published. */

@@ -522,11 +522,8 @@ static void close_link(struct sim_world *world, struct sim_link *link)
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;
-    if (link->end == SIM_ALIVE && link->accepted && link->terms.has_will && refused(world, link)) {
-        struct sim_message *will = sim_message_at(world, link->terms.will);
-        will->will = SIM_WILL_UNSURE;
-        world->topics.items[will->topic].retained_unsure |= will->retain;
-    }
+    if (link->end == SIM_ALIVE && link->accepted && link->terms.has_will && refused(world, link))
+        sim_session_will_doubt(world, link->terms.will);
     bool silent = link->keep_alive_s != 0 && !world->ending;
     sim_session_link_end(world, link, silent ? SIM_END_KEEP_ALIVE : SIM_END_CLOSED);
 }

@@ -68,6 +68,17 @@ void sim_session_wills_due(struct sim_world *world)
     }
 }
 
+void sim_session_will_doubt(struct sim_world *world, uint32_t index)
+{
+    struct sim_message *message = sim_message_at(world, index);
+    message->will = SIM_WILL_UNSURE;
+    message->superseded_tick = SIM_NEVER;
+    message->last_fed_ms = SIM_NEVER / 2;
+    if (message->first_fed_tick == SIM_NEVER)
+        message->first_fed_tick = world->tick;
+    world->topics.items[message->topic].retained_unsure |= message->retain;
+}
+
 void sim_session_will_seen(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
@@ -78,7 +89,7 @@ void sim_session_will_seen(struct sim_world *world, uint32_t index)
         message->due_ms = world->now_ms + 1;
     if (state == SIM_WILL_ARMED && message->publisher->version != MQTT5_VERSION_5 &&
         sim_store_failed_since(world, world->now_ms - SIM_UNDER_WAY_MS)) {
-        message->will = SIM_WILL_UNSURE; /* closed, as its messages could not be refused */
+        sim_session_will_doubt(world, index); /* closed: its messages could not be refused */
         return;
     }
     if (state == SIM_WILL_ARMED)
@@ -163,6 +174,13 @@ static void settle_pending_will(struct sim_world *world, struct sim_session *ses
     if (will == SIM_NONE)
         return;
     struct sim_message *message = sim_message_at(world, will);
+    bool vague = message->due_late_ms > message->due_ms &&
+                 world->now_ms + SIM_SLACK_MS >= message->due_ms &&
+                 world->now_ms < message->due_late_ms + SIM_LATENESS_MS;
+    if (resumed && vague) {
+        sim_session_will_doubt(world, will);
+        return;
+    }
     if (resumed && world->now_ms < message->due_ms) {
         cancel_will(world, will);
         return;

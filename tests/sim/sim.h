@@ -629,6 +629,8 @@ void sim_session_connected(struct sim_world *world, struct sim_link *link, bool 
 void sim_session_adopt(struct sim_world *world, struct sim_link *link);
 void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum sim_end end);
 void sim_session_will_seen(struct sim_world *world, uint32_t message);
+/* Nobody can know whether this will is published. */
+void sim_session_will_doubt(struct sim_world *world, uint32_t message);
 void sim_session_wills_due(struct sim_world *world);
 void sim_session_keep_alive(struct sim_world *world, struct sim_link *link);
 uint64_t sim_after_s(uint64_t from_ms, uint32_t seconds); /* UINT32_MAX: never */
