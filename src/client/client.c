@@ -326,6 +326,16 @@ void m5_client_sent(struct m5_client *client, size_t size)
     client->pinged_at_ms = client->now_ms; /* the answer's time begins when the question is out */
 }
 
+void m5_client_relax(struct m5_client *client)
+{
+    if (client->state != MQTT5_CLIENT_CONNECTED || client->in_consumed > 0)
+        return; /* an end may have views into the input */
+    if (m5_client_buffer_size(&client->in) == 0)
+        m5_client_buffer_fini(&client->in, client->allocator);
+    if (m5_client_buffer_size(&client->out) == 0)
+        m5_client_buffer_fini(&client->out, client->allocator);
+}
+
 /* ---- looking ---- */
 
 const struct mqtt5_client_options *m5_client_options(const struct m5_client *client)

@@ -101,6 +101,9 @@ struct mqtt5_bytes m5_client_output(struct m5_client *client);
 /* The first @p size bytes of the output were taken by the transport. */
 void m5_client_sent(struct m5_client *client, size_t size);
 
+/* Gives buffers back that hold nothing: the host is going to sleep, and idle should be free. */
+void m5_client_relax(struct m5_client *client);
+
 /* ---- operations ---- */
 
 /* As mqtt5_client_publish_async(). @p ctx comes back in the COMPLETED event; with NULL a QoS 0

@@ -18,7 +18,12 @@ void m5_client_expire(struct m5_client *client)
         if (request->sent_before || client->now_ms < request->expires_at_ms)
             continue;
         client->info.expired_messages++;
-        m5_client_finish(client, request, MQTT5_ERR_EXPIRED, 0);
+        if (request->ctx != NULL) {
+            m5_client_finish(client, request, MQTT5_ERR_EXPIRED, 0);
+            continue;
+        }
+        m5_client_unlink(client, request);
+        m5_client_drop_request(client, request); /* nobody waits for its end: room at once */
     }
 }
 

@@ -52,9 +52,12 @@ static void want_turn(struct mqtt5_client_loop *loop, struct mqtt5_client *clien
         m5_list_push_back(&loop->run, &client->run_node);
 }
 
-/* Takes @p client out of everything; on the loop's thread. */
+/* Takes @p client out of everything; on the loop's thread. The link goes with it: the epoll must
+ * not name a client that is about to be freed. */
 static void detach(struct mqtt5_client_loop *loop, struct mqtt5_client *client)
 {
+    m5_client_host_stop(client);
+    m5_client_host_drop_link(client);
     m5_timer_stop(&loop->wheel, &client->timer);
     m5_list_remove(&client->run_node);
     pthread_mutex_lock(&loop->lock);
@@ -95,10 +98,12 @@ static void run_client(struct mqtt5_client_loop *loop, struct mqtt5_client *clie
     }
     m5_client_host_watch(client);
     m5_client_host_pump_end(client);
-    if (progress)
+    if (progress) {
         want_turn(loop, client);
-    else
+    } else {
+        m5_client_relax(client->engine);
         set_timer(loop, client);
+    }
     pthread_mutex_unlock(&client->lock);
 }
 

@@ -268,6 +268,8 @@ void m5_client_host_sleep(struct mqtt5_client *client, uint32_t timeout_ms)
     struct epoll_event events[4];
     m5_client_host_watch(client);
     const int wait = m5_client_host_wait_ms(client, timeout_ms);
+    if (wait != 0)
+        m5_client_relax(client->engine);
     if (client->mock != NULL) {
         m5_client_mock_sleep(client->mock, wait);
         client->ready = true;
