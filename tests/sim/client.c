@@ -273,6 +273,19 @@ static void send_pubrel(struct sim_world *world, struct sim_client *client, uint
                     (struct sim_mark){.type = SIM_MARK_PUBREL, .packet_id = packet_id});
 }
 
+/* What came at QoS 1 before the power went, or after it from the network, may not be known to the
+ * broker, and its packet ids are given out again. */
+static void forget_unstored(struct sim_client *client, struct sim_epoch *epoch)
+{
+    if (epoch->restarts == epoch->restarts_known)
+        return;
+    epoch->restarts_known = epoch->restarts;
+    epoch->last_packet_id = 0;
+    for (uint32_t i = client->held.count; i-- > 0;)
+        if (client->held.items[i].qos == 1)
+            SIM_REMOVE(&client->held, i);
+}
+
 /* After CONNACK: what was under way is sent again in its order, or forgotten with the session
  * [MQTT-4.4.0-1]. It is also forgotten when the session is not the one that the client knew: the
  * CONNACK that said so was lost, but a client knows when its session has expired. */
@@ -297,6 +310,7 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
         else
             send_publish(world, client, flow->message, flow->packet_id, true);
     }
+    forget_unstored(client, link->epoch);
     for (uint32_t i = 0; i < client->held.count; i++) {
         struct sim_held *held = &client->held.items[i];
         const struct sim_message *message =

@@ -32,6 +32,7 @@
 #define SIM_IDS_MAX      16u /* subscription identifiers of one PUBLISH */
 #define SIM_TRACE        64u
 #define SIM_HOMES        3u    /* share names */
+#define SIM_HOME_MIXED   2u    /* with a disk, the others have stored sessions only as members */
 #define SIM_SLACK_MS     50u   /* how late a shard may be run */
 #define SIM_MAIL_MS      400u  /* how long a message may be under way between shards */
 #define SIM_PAYLOAD      20u   /* bytes that say which message it is */
@@ -291,6 +292,7 @@ struct sim_epoch {
     uint32_t last_packet_id;
     bool packet_ids_skip; /* some may have been used that the client never saw */
     uint32_t restarts;    /* crashes that it has outlived */
+    uint32_t restarts_known; /* to its client */
     bool late;            /* it was to end with its connection, at first */
 };
 
