@@ -28,6 +28,9 @@ struct cli_command {
 extern const struct cli_command cmd_broker;
 extern const struct cli_command cmd_pub;
 extern const struct cli_command cmd_sub;
+extern const struct cli_command cmd_passwd;
+extern const struct cli_command cmd_scram;
+extern const struct cli_command cmd_acl;
 extern const struct cli_command cmd_completion;
 
 extern const struct cli_command *const cli_commands[]; /* all of them; NULL at the end */
