@@ -306,6 +306,8 @@ static void refuse_unstored(struct m5_conn *conn, const struct mqtt5_publish *pu
         return;
     }
     m5_run_flush(conn->shard);
+    if (publish->qos == 2)
+        m5_id_set_remove(&conn->session->incoming, publish->packet_id);
     m5_conn_close(conn, MQTT5_REASON_QUOTA_EXCEEDED, NULL);
 }
 

@@ -695,6 +695,15 @@ static uint64_t position_of(struct m5_shard *shard, struct m5_run *run, uint64_t
     return waits ? journal->position : 0;
 }
 
+/* 3.x cannot be told that its messages were not taken: it sends them again, as new ones. */
+static void turn_away(struct m5_run *run, uint8_t reason)
+{
+    for (uint32_t i = 0; i < run->count; i++)
+        if (run->items[i].view.qos == 2)
+            m5_id_set_remove(&run->publisher->incoming, run->items[i].packet_id);
+    m5_conn_close(run->conn, reason, NULL);
+}
+
 static void acknowledge(struct m5_run *run, uint64_t position)
 {
     /* 0x10 tells a publisher that nobody has subscribed; 0x97 that we could not take it. */
@@ -702,7 +711,7 @@ static void acknowledge(struct m5_run *run, uint64_t position)
                      : run->match.count == 0 ? MQTT5_REASON_NO_MATCHING_SUBSCRIBERS
                                              : MQTT5_REASON_SUCCESS;
     if (run->failed && run->conn->version != MQTT5_VERSION_5) {
-        m5_conn_close(run->conn, reason, NULL); /* 3.x cannot be told otherwise */
+        turn_away(run, reason);
         return;
     }
     if (reason == MQTT5_REASON_SUCCESS || run->conn->version != MQTT5_VERSION_5) {
