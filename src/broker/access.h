@@ -21,7 +21,9 @@ struct m5_principal {
     bool anonymous;
 };
 
-enum m5_access_answer { M5_ACCESS_ALLOW, M5_ACCESS_DENY };
+/* PENDING: only of `connect`. The host checks the credentials elsewhere and settles the matter by
+ * m5_conn_verified() (engine.h); nothing of the connection is read meanwhile. */
+enum m5_access_answer { M5_ACCESS_ALLOW, M5_ACCESS_DENY, M5_ACCESS_PENDING };
 
 struct m5_access {
     void *ctx;

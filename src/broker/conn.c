@@ -572,6 +572,12 @@ static enum mqtt5_error read_frame(const struct m5_conn *conn, struct mqtt5_byte
     return MQTT5_OK;
 }
 
+static bool is_checking(const struct m5_conn *conn)
+{
+    return conn->state == M5_CONN_NEW &&
+           (conn->check == M5_CHECK_WANTED || conn->check == M5_CHECK_ASKED);
+}
+
 /* Handles the whole packets in @p input; returns how many bytes they took. */
 static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
 {
@@ -605,6 +611,8 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
             m5_handle_connect(conn, &frame);
         else
             handle_packet(conn, &frame);
+        if (is_checking(conn))
+            break; /* the CONNECT is read again when there is an answer */
         packets++;
         if (conn->state == M5_CONN_MOVING)
             break; /* the CONNECT goes along */
@@ -659,7 +667,8 @@ static bool waits_for_store(const struct m5_conn *conn)
 bool m5_conn_reading(const struct m5_conn *conn)
 {
     return (conn->state == M5_CONN_NEW || conn->state == M5_CONN_OPEN) && !conn->paused &&
-           !is_deaf(conn) && !waits_for_store(conn) && !m5_list_linked(&conn->resumed);
+           !is_checking(conn) && !is_deaf(conn) && !waits_for_store(conn) &&
+           !m5_list_linked(&conn->resumed);
 }
 
 /* Room for more of a large packet in the connection's own buffer: it grows with what has really
@@ -768,6 +777,51 @@ void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes)
     M5_UNCOUNT(shard, bytes_received, m5_get(&shard->counters.bytes_received) - before);
     if (conn->state != M5_CONN_NEW)
         M5_UNCOUNT(shard, packets_received, 1); /* the CONNECT */
+}
+
+static void read_credentials(const struct m5_conn *conn, struct m5_credentials *out)
+{
+    struct mqtt5_decode_limits limits = m5_shard_limits(conn->shard);
+    struct mqtt5_frame frame;
+    struct mqtt5_packet packet;
+    struct mqtt5_bytes input = m5_bytes(conn->partial, conn->partial_size);
+    if (mqtt5_frame_read(input, UINT32_MAX, &frame) != MQTT5_OK ||
+        mqtt5_packet_decode(&frame, 0, &limits, &packet) != MQTT5_OK)
+        M5_UNREACHABLE(); /* it was decoded when it came */
+    const struct mqtt5_connect *connect = &packet.as.connect;
+    *out = (struct m5_credentials){.client_id = connect->client_id,
+                                   .anonymous = !connect->has_username,
+                                   .has_password = connect->has_password};
+    if (connect->has_username)
+        out->username = connect->username;
+    if (connect->has_password)
+        out->password = connect->password;
+}
+
+struct m5_conn *m5_shard_next_check(struct m5_shard *shard, struct m5_credentials *out)
+{
+    struct m5_list *node;
+    while ((node = m5_list_pop_front(&shard->checks)) != NULL) {
+        struct m5_conn *conn = M5_CONTAINER_OF(node, struct m5_conn, resumed);
+        if (conn->state != M5_CONN_NEW)
+            continue; /* its time was over */
+        conn->check = M5_CHECK_ASKED;
+        read_credentials(conn, out);
+        return conn;
+    }
+    return NULL;
+}
+
+void m5_conn_verified(struct m5_conn *conn, bool allow, uint8_t reason)
+{
+    M5_ASSERT(allow || reason >= 0x80);
+    if (conn->check != M5_CHECK_ASKED || conn->state != M5_CONN_NEW)
+        return; /* it is closing */
+    conn->check = allow ? M5_CHECK_ALLOWED : M5_CHECK_DENIED;
+    conn->check_reason = reason;
+    if (!m5_list_linked(&conn->resumed))
+        m5_list_push_back(&conn->shard->resumed, &conn->resumed);
+    m5_conn_touch(conn);
 }
 
 uint32_t m5_conn_target(const struct m5_conn *conn)

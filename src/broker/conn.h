@@ -22,6 +22,15 @@ enum m5_conn_state {
     M5_CONN_CLOSING /* nothing is read; closes when the output is sent: -> freed */
 };
 
+/* Who may connect is decided at once, or by the host some time later. */
+enum m5_conn_check {
+    M5_CHECK_NONE,
+    M5_CHECK_WANTED, /* -> ASKED: the host has taken the credentials */
+    M5_CHECK_ASKED,  /* -> ALLOWED, DENIED: its answer */
+    M5_CHECK_ALLOWED,
+    M5_CHECK_DENIED
+};
+
 struct m5_conn {
     struct m5_shard *shard;
     void *host;
@@ -40,6 +49,8 @@ struct m5_conn {
     bool problem_information; /* reason strings and user properties are wanted */
     bool will_kept;           /* false after DISCONNECT with reason code 0 */
     bool by_client;           /* the client said goodbye */
+    uint8_t check;            /* enum m5_conn_check: of its credentials */
+    uint8_t check_reason;     /* DENIED: what CONNACK says */
     bool corked;              /* nothing is sent before the store has the session */
     uint8_t close_reason;     /* for the log */
     uint16_t keep_alive_s;

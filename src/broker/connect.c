@@ -102,23 +102,41 @@ static bool limits_refuse(struct m5_shard *shard, const struct m5_conn *conn,
     return true;
 }
 
-/* A refusal closes [MQTT-4.12.0-4]. */
-static bool access_refuses(struct m5_shard *shard, const struct mqtt5_connect *connect,
-                           const struct m5_principal *who, uint8_t *reason)
+static enum m5_access_answer may_connect(const struct m5_conn *conn,
+                                         const struct mqtt5_connect *connect,
+                                         const struct m5_principal *who,
+                                         enum mqtt5_reason_code *why)
 {
-    const struct m5_access *access = shard->access;
-    enum mqtt5_reason_code why = MQTT5_REASON_NOT_AUTHORIZED;
+    const struct m5_access *access = conn->shard->access;
     struct mqtt5_bytes password =
         connect->has_password ? connect->password : (struct mqtt5_bytes){0};
-    bool denied = false;
     if (MQTT5_HAS(&connect->properties, AUTHENTICATION_METHOD)) {
-        why = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
-        denied = true;
-    } else if (access->connect != NULL) {
-        denied = access->connect(access->ctx, who, password, &why) == M5_ACCESS_DENY;
-    } else {
-        denied = !shard->config->allow_anonymous;
+        *why = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
+        return M5_ACCESS_DENY;
     }
+    if (conn->check == M5_CHECK_DENIED)
+        *why = (enum mqtt5_reason_code)conn->check_reason;
+    if (conn->check != M5_CHECK_NONE)
+        return conn->check == M5_CHECK_ALLOWED ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+    if (access->connect != NULL)
+        return access->connect(access->ctx, who, password, why);
+    return conn->shard->config->allow_anonymous ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+}
+
+/* A refusal closes [MQTT-4.12.0-4]. True also while it is not decided yet: conn->check says so. */
+static bool access_refuses(struct m5_conn *conn, const struct mqtt5_connect *connect,
+                           const struct m5_principal *who, uint8_t *reason)
+{
+    struct m5_shard *shard = conn->shard;
+    const struct m5_access *access = shard->access;
+    enum mqtt5_reason_code why = MQTT5_REASON_NOT_AUTHORIZED;
+    enum m5_access_answer answer = may_connect(conn, connect, who, &why);
+    if (answer == M5_ACCESS_PENDING) {
+        conn->check = M5_CHECK_WANTED;
+        m5_list_push_back(&shard->checks, &conn->resumed);
+        return true;
+    }
+    bool denied = answer == M5_ACCESS_DENY;
     if (!denied && connect->has_will && !access->allow_everything)
         denied = access->publish(access->ctx, who, connect->will.topic, connect->will.qos,
                                  connect->will.retain) == M5_ACCESS_DENY;
@@ -497,8 +515,9 @@ void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
     struct m5_principal who = principal_of(connect, client_id);
     uint8_t reason = 0;
     if (limits_refuse(shard, conn, connect, &reason) || will_refused(shard, connect, &reason) ||
-        access_refuses(shard, connect, &who, &reason)) {
-        refuse(conn, connect->version, reason, MQTT5_OK);
+        access_refuses(conn, connect, &who, &reason)) {
+        if (conn->check != M5_CHECK_WANTED)
+            refuse(conn, connect->version, reason, MQTT5_OK);
         return;
     }
     accept(conn, connect, &who);

@@ -84,6 +84,7 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_list_init(&shard->open);
     m5_list_init(&shard->leaving);
     m5_list_init(&shard->resumed);
+    m5_list_init(&shard->checks);
     m5_list_init(&shard->groups);
     shard->journal.on = env->store;
     shard->out = &engine->channels[(size_t)index * engine->shard_count];

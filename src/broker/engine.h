@@ -150,6 +150,22 @@ struct mqtt5_bytes m5_conn_unread(const struct m5_conn *conn);
 /* The peer's address as given to m5_conn_open(). */
 struct mqtt5_bytes m5_conn_peer(const struct m5_conn *conn);
 
+/* ---- credentials ---- */
+
+struct m5_credentials {
+    struct mqtt5_bytes client_id, username, password; /* username empty: anonymous; password: 0 */
+    bool anonymous, has_password;                     /*  bytes when there is none */
+};
+
+/* The next connection whose policy answered M5_ACCESS_PENDING, and what it was asked; NULL: none.
+ * At the end of a turn, until there are none. The views are valid until the next call on this
+ * shard. The connection waits for m5_conn_verified(), or until it is lost or its time for CONNECT
+ * is over: then the host frees it like any other and drops the answer when that comes. */
+struct m5_conn *m5_shard_next_check(struct m5_shard *shard, struct m5_credentials *out);
+
+/* The answer: @p allow, or the reason code (>= 0x80) that CONNACK carries. Within a turn. */
+void m5_conn_verified(struct m5_conn *conn, bool allow, uint8_t reason);
+
 /* ---- events, for logs ---- */
 
 enum m5_event_type {

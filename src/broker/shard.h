@@ -54,6 +54,7 @@ struct m5_shard {
     struct m5_list open;    /* all connections */
     struct m5_list leaving; /* closing connections whose session is still to be detached */
     struct m5_list resumed; /* connections whose unread input may be handled now */
+    struct m5_list checks;  /* connections whose credentials are to be checked; by `resumed` */
     struct m5_list groups;  /* shared subscription groups whose home this is */
     uint32_t conn_count;
 
