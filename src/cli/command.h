@@ -28,6 +28,7 @@ struct cli_command {
 extern const struct cli_command cmd_broker;
 extern const struct cli_command cmd_pub;
 extern const struct cli_command cmd_sub;
+extern const struct cli_command cmd_bench;
 extern const struct cli_command cmd_passwd;
 extern const struct cli_command cmd_scram;
 extern const struct cli_command cmd_acl;

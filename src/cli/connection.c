@@ -28,7 +28,7 @@ static const struct cli_choice versions[] = {
     {NULL, 0},
 };
 
-const struct cli_option cli_connection_options[] = {
+const struct cli_option cli_server_options[] = {
     {.group = "Connection",
      .name = "url",
      .alias = 'U',
@@ -90,7 +90,22 @@ const struct cli_option cli_connection_options[] = {
      .value = "TIME",
      .fallback = "30s",
      .help = "give up a connection that is not made by then"},
-    {.name = "max-inflight",
+    {.name = CLI_OPTIONS_FILE,
+     .type = CLI_STRING,
+     .offset = FIELD(options_file),
+     .value = "PATH",
+     .help = "read options from here, a line each; '' = from nowhere. Without it from "
+             "~/.config/mqttv5/COMMAND.conf, if that is there"},
+    {.name = "quiet",
+     .type = CLI_BOOL,
+     .offset = FIELD(quiet),
+     .help = "say nothing but errors on standard error"},
+    {0},
+};
+
+const struct cli_option cli_connection_options[] = {
+    {.group = "Protocol",
+     .name = "max-inflight",
      .alias = 'M',
      .type = CLI_INTEGER,
      .min = 1,
@@ -115,20 +130,10 @@ const struct cli_option cli_connection_options[] = {
      .env = "",
      .help = "a property of a packet, as: -D connect receive-maximum 10, or -D publish "
              "user-property NAME VALUE"},
-    {.name = CLI_OPTIONS_FILE,
-     .type = CLI_STRING,
-     .offset = FIELD(options_file),
-     .value = "PATH",
-     .help = "read options from here, a line each; '' = from nowhere. Without it from "
-             "~/.config/mqttv5/COMMAND.conf, if that is there"},
     {.name = "non-interactive",
      .type = CLI_BOOL,
      .offset = FIELD(non_interactive),
      .help = "do not ask for what is missing, on a terminal either"},
-    {.name = "quiet",
-     .type = CLI_BOOL,
-     .offset = FIELD(quiet),
-     .help = "say nothing but errors on standard error"},
     {.group = "Reconnecting",
      .name = "auto-reconnect",
      .type = CLI_BOOL,

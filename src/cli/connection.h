@@ -26,7 +26,8 @@ struct cli_connection {
     bool will_retain;
 };
 
-extern const struct cli_option cli_connection_options[];
+extern const struct cli_option cli_server_options[];     /* where to connect to, as whom */
+extern const struct cli_option cli_connection_options[]; /* the rest */
 
 /* Checks what the table cannot; @p packets are those of -D. Gives CLI_OK or CLI_USAGE, with the
  * error printed. */
