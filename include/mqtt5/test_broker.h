@@ -183,6 +183,10 @@ MQTT5_API bool mqtt5_test_broker_packet(struct mqtt5_test_broker *broker, uint32
 /** Forgets the packets seen so far. */
 MQTT5_API void mqtt5_test_broker_forget(struct mqtt5_test_broker *broker);
 
+/** Waits until there are exactly @p count sessions, connected or not. */
+MQTT5_API bool mqtt5_test_broker_wait_sessions(struct mqtt5_test_broker *broker, uint32_t count,
+                                               uint32_t timeout_ms);
+
 /** Counts sessions, connected or not. */
 MQTT5_API uint32_t mqtt5_test_broker_sessions(struct mqtt5_test_broker *broker);
 

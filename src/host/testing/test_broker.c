@@ -608,14 +608,33 @@ void mqtt5_test_broker_forget(struct mqtt5_test_broker *broker)
     pthread_mutex_unlock(&broker->lock);
 }
 
-uint32_t mqtt5_test_broker_sessions(struct mqtt5_test_broker *broker)
+/* With the lock held; without the broker's own publisher. */
+static uint32_t count_sessions(const struct mqtt5_test_broker *broker)
 {
     struct m5_stats stats;
-    pthread_mutex_lock(&broker->lock);
     m5_engine_stats(broker->engine, &stats);
-    const bool publishes = broker->publisher != NULL && broker->publisher->conn != NULL;
+    return (uint32_t)stats.sessions -
+           (broker->publisher != NULL && broker->publisher->conn != NULL);
+}
+
+static bool has_sessions(const struct mqtt5_test_broker *broker, struct wanted *wanted)
+{
+    return count_sessions(broker) == wanted->count;
+}
+
+bool mqtt5_test_broker_wait_sessions(struct mqtt5_test_broker *broker, uint32_t count,
+                                     uint32_t timeout_ms)
+{
+    struct wanted wanted = {.is_so = has_sessions, .count = count};
+    return wait_until(broker, &wanted, timeout_ms);
+}
+
+uint32_t mqtt5_test_broker_sessions(struct mqtt5_test_broker *broker)
+{
+    pthread_mutex_lock(&broker->lock);
+    const uint32_t count = count_sessions(broker);
     pthread_mutex_unlock(&broker->lock);
-    return (uint32_t)stats.sessions - publishes;
+    return count;
 }
 
 bool mqtt5_test_broker_has_client(struct mqtt5_test_broker *broker, const char *client_id)
