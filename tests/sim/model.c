@@ -242,7 +242,7 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
      * stored when the message is. */
     bool stored = message->qos == 2 && message->stored;
     message->forgotten = message->stored = false;
-    message->fed_turn = stored ? 0 : world->turn;
+    message->fed_turn = stored || refused ? 0 : world->turn;
     if (stored && (message->retain || message->id_kept))
         return;
     if (message->transmissions++ == 0) {

@@ -43,9 +43,11 @@ void sim_promise_publish(struct sim_world *world, const struct sim_link *link, u
         keep(world, link, message->fed_turn, "the acknowledgement of a message");
     if (is_retained(world, message) && message->fed_turn != SIM_NEVER &&
         message->fed_turn >= world->store.retained_turn)
-        sim_fail(world, "the acknowledgement of the retained message %u came before the store "
-                        "had it",
-                 (unsigned)index);
+        sim_fail(world,
+                 "the acknowledgement of the retained message %u came before the store had it: "
+                 "read in turn %llu, those before %llu are there",
+                 (unsigned)index, (unsigned long long)message->fed_turn,
+                 (unsigned long long)world->store.retained_turn);
 }
 
 void sim_promise_complete(struct sim_world *world, const struct sim_link *link, uint32_t index)

@@ -278,6 +278,7 @@ struct sim_copies {
     uint8_t fresh;       /* without DUP */
     uint8_t again;       /* with DUP */
     uint8_t first_again; /* of these: QoS 2 that the client did not know */
+    uint8_t twos;        /* at QoS 2 */
 };
 
 /* One life of a session, from "session present" 0 to the next. */
