@@ -562,6 +562,11 @@ MQTT5_API void mqtt5_publish_free(struct mqtt5_publish *clone,
  *  @p size bytes. @return its length in bytes. */
 MQTT5_API size_t mqtt5_client_id(struct mqtt5_client *client, char *out, size_t size);
 
+/** Writes the URL that the client is connected to, or goes to next, without user name and password;
+ *  another than the user's after a redirection. Zero-terminated, cut to @p size (> 0) bytes; "" =
+ *  none yet. */
+MQTT5_API void mqtt5_client_url(struct mqtt5_client *client, char *out, size_t size);
+
 /** Writes why the last operation failed or the connection ended, as a sentence part for people
  *  ("127.0.0.1:1883: Connection refused"); zero-terminated, cut to @p size (> 0) bytes. */
 MQTT5_API void mqtt5_client_why(struct mqtt5_client *client, char *out, size_t size);

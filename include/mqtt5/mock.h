@@ -42,7 +42,9 @@ struct mqtt5_mock_step {
     uint8_t reason_code;  /**< of the answer; SUBSCRIBE below 0x80: the QoS asked for is granted */
     uint32_t delay_ms;    /**< before the answer, or the cut */
     bool session_present; /**< CONNECT */
-    uint32_t times;       /**< how often it counts; 0: always, until another step is scripted */
+    const char *server_reference; /**< CONNECT refused by 0x9C, 0x9D: where to instead; NULL: not
+                                       said. Borrowed until the step has been used */
+    uint32_t times; /**< how often it counts; 0: always, until another step is scripted */
 };
 
 /** An operation that the program has called. Views live until mqtt5_mock_forget_calls(). */

@@ -150,22 +150,31 @@ struct m5_client_request *m5_client_bare_request(struct m5_client *client, uint8
     return request;
 }
 
+/* Whether a full queue that drops nothing has to be tried at all: a copy for nothing is dear. */
+static bool may_fit(struct m5_client *client, const struct mqtt5_packet *packet)
+{
+    const size_t size = mqtt5_packet_size(packet, client->version);
+    return client->config.overflow != MQTT5_OVERFLOW_FAIL || size == 0 ||
+           make_room(client, packet->type, m5_client_request_memory(size)) == MQTT5_OK;
+}
+
+/* The request is made first, which checks the packet: what is not valid makes nothing go. */
 enum mqtt5_error m5_client_enqueue(struct m5_client *client, const struct mqtt5_packet *packet,
                                    uint16_t alias, void *ctx, struct m5_list *list)
 {
-    const size_t size = mqtt5_packet_size(packet, client->version);
     struct m5_client_request *request;
-    if (size == 0)
-        return MQTT5_ERR_INVALID_ARGUMENT;
-    enum mqtt5_error error = make_room(client, packet->type, m5_client_request_memory(size));
-    if (error == MQTT5_ERR_DROPPED)
-        return drop_newest(client, ctx);
+    const bool hopeless = !may_fit(client, packet);
+    enum mqtt5_error error = hopeless
+                                 ? MQTT5_ERR_QUEUE_FULL
+                                 : m5_client_request_new(client->allocator, packet, client->version,
+                                                         client->now_ms, &request);
     if (error != MQTT5_OK)
         return error;
-    error =
-        m5_client_request_new(client->allocator, packet, client->version, client->now_ms, &request);
-    if (error != MQTT5_OK)
-        return error;
+    error = make_room(client, packet->type, m5_client_request_memory(request->size));
+    if (error != MQTT5_OK) {
+        m5_client_request_free(client->allocator, request);
+        return error == MQTT5_ERR_DROPPED ? drop_newest(client, ctx) : error;
+    }
     request->ctx = ctx;
     request->alias = alias;
     count(client, request);

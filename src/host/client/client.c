@@ -420,6 +420,13 @@ size_t mqtt5_client_id(struct mqtt5_client *client, char *out, size_t size)
     return id.len;
 }
 
+void mqtt5_client_url(struct mqtt5_client *client, char *out, size_t size)
+{
+    pthread_mutex_lock(&client->lock);
+    snprintf(out, size, "%s", client->course.url != NULL ? client->course.url : "");
+    pthread_mutex_unlock(&client->lock);
+}
+
 void mqtt5_client_why(struct mqtt5_client *client, char *out, size_t size)
 {
     pthread_mutex_lock(&client->lock);

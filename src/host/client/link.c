@@ -246,20 +246,40 @@ static bool find_addresses(struct m5_link_race *race, const struct m5_url *url,
     return race->count > 0 || race->resolution != NULL;
 }
 
-bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t timeout_ms,
-                   uint64_t now_ms, m5_resolved_fn *resolved, void *ctx,
-                   struct m5_link_failure *failure)
+static struct m5_link_race *begin(struct m5_link *link, uint32_t timeout_ms, uint64_t now_ms)
 {
     struct m5_link_race *race = m5_alloc_zero(link->allocator, sizeof *race);
-    if (race == NULL) {
-        snprintf(failure->text, sizeof failure->text, "%s", strerror(ENOMEM));
-        return false;
-    }
+    if (race == NULL)
+        return NULL;
     for (size_t i = 0; i < M5_ADDRESSES_MAX; i++)
         race->fds[i] = -1;
     race->deadline_ms = now_ms + timeout_ms;
     link->race = race;
     link->state = M5_LINK_CONNECTING;
+    return race;
+}
+
+bool m5_link_race_addresses(struct m5_link *link, const struct m5_address *addresses, size_t count,
+                            uint32_t timeout_ms, uint64_t now_ms)
+{
+    struct m5_link_race *race = begin(link, timeout_ms, now_ms);
+    if (race == NULL)
+        return false;
+    memcpy(race->addresses, addresses, count * sizeof *addresses);
+    race->count = count;
+    struct m5_link_failure failure;
+    return m5_link_step(link, now_ms, &failure);
+}
+
+bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t timeout_ms,
+                   uint64_t now_ms, m5_resolved_fn *resolved, void *ctx,
+                   struct m5_link_failure *failure)
+{
+    struct m5_link_race *race = begin(link, timeout_ms, now_ms);
+    if (race == NULL) {
+        snprintf(failure->text, sizeof failure->text, "%s", strerror(ENOMEM));
+        return false;
+    }
     if (find_addresses(race, url, resolved, ctx, failure))
         return m5_link_step(link, now_ms, failure);
     m5_link_close(link);

@@ -54,6 +54,11 @@ bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t time
                    uint64_t now_ms, m5_resolved_fn *resolved, void *ctx,
                    struct m5_link_failure *failure);
 
+/* The same for addresses that are known, at most M5_ADDRESSES_MAX, in this order. False without
+ * memory. */
+bool m5_link_race_addresses(struct m5_link *link, const struct m5_address *addresses, size_t count,
+                            uint32_t timeout_ms, uint64_t now_ms);
+
 /* Takes a descriptor, or a stream, that is connected. */
 void m5_link_adopt(struct m5_link *link, int fd, const struct m5_stream *stream);
 

@@ -176,6 +176,10 @@ static void take_connect(struct m5_client_mock *mock, const struct mqtt5_connect
         MQTT5_SET(&packet.as.connack.properties, ASSIGNED_CLIENT_IDENTIFIER);
         packet.as.connack.properties.assigned_client_identifier = m5_bytes_of("mock");
     }
+    if (step.server_reference != NULL && mock->version == MQTT5_VERSION_5) {
+        MQTT5_SET(&packet.as.connack.properties, SERVER_REFERENCE);
+        packet.as.connack.properties.server_reference = m5_bytes_of(step.server_reference);
+    }
     answer(mock, &step, &packet);
 }
 
