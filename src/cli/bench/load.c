@@ -191,7 +191,7 @@ static void take_event(struct bench_load *load, struct bench_link *link,
             fail(load, "the server ended a connection: %s",
                  mqtt5_reason_text(event->result.reason_code));
         else if (!load->leaving)
-            fail(load, "a connection broke: %s",
+            fail(load, "%s: %s", load->start_ns == 0 ? "cannot connect" : "a connection broke",
                  link->error != 0 ? strerror(link->error) : "the server closed it");
         break;
     default: break; /* what a load does not use */

@@ -101,7 +101,9 @@ static void draw_line(FILE *out, const struct bench_windows *windows, const stru
                       const struct line *line)
 {
     char command = 'M';
-    fprintf(out, "<path fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" d=\"", line->colour);
+    fprintf(out,
+            "<path fill=\"none\" stroke=\"%s\" stroke-width=\"1.5\" stroke-linecap=\"round\" d=\"",
+            line->colour);
     for (uint32_t i = 0; i < windows->count; i++) {
         const struct bench_window *window = &windows->items[i];
         const uint64_t value =
@@ -110,9 +112,9 @@ static void draw_line(FILE *out, const struct bench_windows *windows, const stru
             command = 'M';
             continue;
         }
-        fprintf(out, "%c%.1f %.1f", command,
+        fprintf(out, "%c%.1f %.1f%s", command,
                 x_of(scale, ((double)i + 0.5) * (double)windows->span_ns / 1e9),
-                y_of(scale, (double)value));
+                y_of(scale, (double)value), command == 'M' ? "h0" : ""); /* alone: a dot */
         command = 'L';
     }
     fputs("\"/>\n", out);
