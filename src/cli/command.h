@@ -32,6 +32,7 @@ extern const struct cli_command cmd_bench;
 extern const struct cli_command cmd_passwd;
 extern const struct cli_command cmd_scram;
 extern const struct cli_command cmd_acl;
+extern const struct cli_command cmd_store;
 extern const struct cli_command cmd_completion;
 
 extern const struct cli_command *const cli_commands[]; /* all of them; NULL at the end */

@@ -2,6 +2,6 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/command.h"
 
-const struct cli_command *const cli_commands[] = {&cmd_broker, &cmd_pub,        &cmd_sub,
-                                                  &cmd_bench,  &cmd_passwd,     &cmd_scram,
-                                                  &cmd_acl,    &cmd_completion, NULL};
+const struct cli_command *const cli_commands[] = {&cmd_broker,     &cmd_pub,   &cmd_sub, &cmd_bench,
+                                                  &cmd_passwd,     &cmd_scram, &cmd_acl, &cmd_store,
+                                                  &cmd_completion, NULL};

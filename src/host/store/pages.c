@@ -413,20 +413,27 @@ static enum mqtt5_error walk_all(struct walk *walk)
     return error;
 }
 
-enum mqtt5_error m5_pages_walk(int fd, uint64_t transaction, m5_pages_fn *see, void *ctx,
-                               struct m5_pages_report *report, char *why)
+enum mqtt5_error m5_pages_head(int fd, uint64_t transaction, struct m5_pages_head *head, char *why)
 {
-    static_assert(sizeof(struct meta) == 136, "the format of LMDB 0.9");
+    static_assert(sizeof(struct meta) == sizeof *head, "the format of LMDB 0.9");
     const uint16_t one = 1;
-    *report = (struct m5_pages_report){0};
     if (sizeof(size_t) != 8 || *(const uint8_t *)&one != 1) {
         m5_say(why, "not on a machine of this kind");
         return MQTT5_ERR_UNSUPPORTED;
     }
+    struct walk walk = {.fd = fd, .why = why};
+    const enum mqtt5_error error = choose_meta(&walk, transaction);
+    memcpy(head, &walk.meta, sizeof *head);
+    return error;
+}
+
+enum mqtt5_error m5_pages_walk(int fd, const struct m5_pages_head *head, m5_pages_fn *see,
+                               void *ctx, struct m5_pages_report *report, char *why)
+{
     struct walk walk = {.fd = fd, .see = see, .ctx = ctx, .report = report, .why = why};
-    enum mqtt5_error error = choose_meta(&walk, transaction);
-    if (error == MQTT5_OK)
-        error = walk_all(&walk);
+    memcpy(&walk.meta, head, sizeof *head);
+    walk.page_size = walk.meta.trees[0].page_size;
+    const enum mqtt5_error error = walk_all(&walk);
     for (unsigned i = 0; i < DEPTH_MAX; i++)
         free(walk.pages[i]);
     free(walk.value);

@@ -25,14 +25,24 @@ struct m5_pages_report {
  * returns other than MQTT5_OK ends the walk. */
 typedef enum mqtt5_error m5_pages_fn(void *ctx, struct mqtt5_bytes key, struct mqtt5_bytes value);
 
-/* Walks the file as transaction @p transaction left it, 0: the latest. @p see may be NULL: then a
- * wrong checksum is damage.
- * @return MQTT5_OK; MQTT5_ERR_TRUNCATED: damaged; MQTT5_ERR_INVALID_STATE: a later transaction has
- * taken the place of this one; MQTT5_ERR_IO, MQTT5_ERR_NOMEM; MQTT5_ERR_UNSUPPORTED: the machine
- * has another word size or byte order than this function knows; MQTT5_ERR_CONFIG: written by a
- * later version of LMDB; or what @p see returned. @p why has a sentence unless it was MQTT5_OK. */
-enum mqtt5_error m5_pages_walk(int fd, uint64_t transaction, m5_pages_fn *see, void *ctx,
-                               struct m5_pages_report *report, char *why);
+/* What a walk starts from: a copy of the page that names the trees of a transaction. */
+struct m5_pages_head {
+    uint64_t words[17];
+};
+
+/* Reads the head of transaction @p transaction, 0: the latest.
+ * @return MQTT5_OK; MQTT5_ERR_TRUNCATED: damaged; MQTT5_ERR_INVALID_STATE: later transactions have
+ * taken its place; MQTT5_ERR_IO; MQTT5_ERR_CONFIG: written by a later version of LMDB;
+ * MQTT5_ERR_UNSUPPORTED: the machine has another word size or byte order than this module knows.
+ * @p why has a sentence unless it was MQTT5_OK. */
+enum mqtt5_error m5_pages_head(int fd, uint64_t transaction, struct m5_pages_head *head, char *why);
+
+/* Walks the file from @p head on; somebody must keep its pages from being used again. @p see may be
+ * NULL: then a wrong checksum is damage.
+ * @return MQTT5_OK; MQTT5_ERR_TRUNCATED: damaged; MQTT5_ERR_IO; MQTT5_ERR_NOMEM; or what @p see
+ * returned. @p why has a sentence unless it was MQTT5_OK. */
+enum mqtt5_error m5_pages_walk(int fd, const struct m5_pages_head *head, m5_pages_fn *see,
+                               void *ctx, struct m5_pages_report *report, char *why);
 
 /* Bytes of a value's checksum, in front of it. */
 #define M5_VALUE_SUM_SIZE 4u

@@ -105,10 +105,11 @@ static enum mqtt5_error look_at_map(struct m5_store *store, bool *missing,
         return errno == ELOOP ? MQTT5_ERR_TRUNCATED : MQTT5_ERR_IO;
     }
     enum mqtt5_error error = MQTT5_ERR_TRUNCATED;
-    if (S_ISREG(status.st_mode))
-        error = m5_pages_walk(fd, 0, NULL, NULL, pages, why);
-    else
+    struct m5_pages_head head;
+    if (!S_ISREG(status.st_mode))
         m5_say(why, "it is not a file");
+    else if ((error = m5_pages_head(fd, 0, &head, why)) == MQTT5_OK)
+        error = m5_pages_walk(fd, &head, NULL, NULL, pages, why);
     close(fd);
     return error == MQTT5_ERR_UNSUPPORTED ? MQTT5_OK : error;
 }

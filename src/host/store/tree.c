@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define MAP_LEAST   ((uint64_t)1 << 20)
+#define READ_BYTES  ((uint64_t)(sizeof(size_t) > 4 ? 64 : 1) << 30) /* or what the file takes */
 #define PATH_SIZE   4096
 #define CHUNK       100000u /* changes of a transaction: its changed pages are in memory */
 #define FORMAT_SIZE 12u
@@ -122,6 +123,17 @@ static bool get_own(MDB_txn *txn, MDB_dbi dbi, const uint8_t key[2], uint8_t *ou
     return true;
 }
 
+void m5_tree_see_own(struct m5_tree *tree, struct mqtt5_bytes key, struct mqtt5_bytes value)
+{
+    if (m5_bytes_equal(key, m5_bytes(format_key, 2)) && value.len == FORMAT_SIZE) {
+        tree->format = m5_read_u32(value.data);
+        tree->store = m5_read_u64(value.data + 4);
+    } else if (m5_bytes_equal(key, m5_bytes(group_key, 2)) && value.len == GROUP_SIZE) {
+        tree->number = m5_read_u64(value.data);
+        tree->wall_ms = m5_read_u64(value.data + 8);
+    }
+}
+
 /* ---- opening ---- */
 
 static enum mqtt5_error open_env(struct m5_tree *tree, const char *path, unsigned flags, char *why)
@@ -172,10 +184,8 @@ static enum mqtt5_error read_own(struct m5_tree *tree, MDB_txn *txn, char *why)
         m5_say(why, "\"%s/" M5_TREE_NAME "\" is not a store of this broker", tree->dir);
         return MQTT5_ERR_TRUNCATED;
     }
-    tree->format = m5_read_u32(format);
-    tree->store = m5_read_u64(format + 4);
-    tree->number = m5_read_u64(group);
-    tree->wall_ms = m5_read_u64(group + 8);
+    m5_tree_see_own(tree, m5_bytes(format_key, 2), m5_bytes(format, sizeof format));
+    m5_tree_see_own(tree, m5_bytes(group_key, 2), m5_bytes(group, sizeof group));
     note_sizes(tree, txn);
     return MQTT5_OK;
 }
@@ -452,7 +462,7 @@ enum mqtt5_error m5_tree_open_to_read(struct m5_tree *tree, const char *dir, int
     /* The lock file and the map are replaced one after the other when the map is rewritten; both
      * must be of a pair. Without a lock file LMDB would make one. */
     for (unsigned attempt = 0; attempt < 50; attempt++) {
-        *tree = (struct m5_tree){.dir = dir, .dir_fd = dir_fd};
+        *tree = (struct m5_tree){.dir = dir, .dir_fd = dir_fd, .map_bytes = READ_BYTES};
         struct stat lock;
         const bool locks = fstatat(dir_fd, M5_TREE_LOCK, &lock, 0) == 0;
         if (!locks && lives) {
@@ -460,7 +470,7 @@ enum mqtt5_error m5_tree_open_to_read(struct m5_tree *tree, const char *dir, int
             continue;
         }
         const unsigned flags = MDB_RDONLY | MDB_NOTLS | (locks ? 0 : MDB_NOLOCK);
-        enum mqtt5_error error = open_env(tree, dir, flags, why);
+        enum mqtt5_error error = open_env_to_fit(tree, dir, flags, why);
         if (error != MQTT5_OK)
             return error;
         const int code = mdb_txn_begin(tree->env, NULL, MDB_RDONLY, &tree->reading);

@@ -64,6 +64,9 @@ enum mqtt5_error m5_tree_copy(struct m5_tree *tree, int fd, char *why);
 enum mqtt5_error m5_tree_open_to_read(struct m5_tree *tree, const char *dir, int dir_fd, bool lives,
                                       uint64_t *transaction, char *why);
 
+/* Takes in a record of the store's own that somebody else has read; other records are passed by. */
+void m5_tree_see_own(struct m5_tree *tree, struct mqtt5_bytes key, struct mqtt5_bytes value);
+
 /* Descriptor of the map's file. */
 int m5_tree_fd(const struct m5_tree *tree);
 
