@@ -130,7 +130,8 @@ static struct sim_subscription some_subscription(struct sim_world *world,
 {
     struct sim_subscription wanted = {.home = SIM_NONE};
     bool v5 = client->version == MQTT5_VERSION_5;
-    bool fits = client->home == SIM_HOME_MIXED || client->durable || !world->profile.store;
+    bool stored = client->durable && client->link->terms.expiry_s != 0;
+    bool fits = client->home == SIM_HOME_MIXED || stored || !world->profile.store;
     if (client->home != SIM_NONE && fits && sim_chance(world, 30)) {
         wanted.home = client->home;
         wanted.kind = sim_below(world, (uint32_t)COUNT_OF(shared_filters));

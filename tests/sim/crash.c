@@ -4,6 +4,7 @@
  * The model goes back, too: messages that were not stored are forgotten, retained messages and
  * sessions are as they were at the cut. What clients know stays.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/bytes.h"
 #include "sim/sim.h"
 
 #include <stdlib.h>
@@ -135,6 +136,22 @@ static void end_engine(struct sim_world *world, bool survives)
         sim_fail(world, "%zu bytes leaked at a crash", world->heap.used);
 }
 
+/* For people: each key, and which messages its value holds. */
+static void print_disk(const struct sim_world *world)
+{
+    struct disk_record record;
+    for (size_t i = 0; disk_sim_at(&world->store.disk, i, &record); i++) {
+        printf("             %c", record.key.data[0]);
+        for (size_t k = 1; k < record.key.len; k++)
+            printf(" %02x", record.key.data[k]);
+        printf(" (%zu bytes)", record.value.len);
+        for (size_t k = 0; k + 8 <= record.value.len; k++)
+            if (memcmp(record.value.data + k, "m5sm", 4) == 0)
+                printf(" message %u", (unsigned)m5_read_u32(record.value.data + k + 4));
+        printf("\n");
+    }
+}
+
 static void lie_about_disk(struct sim_world *world)
 {
     struct disk_sim *disk = &world->store.disk;
@@ -153,6 +170,8 @@ void sim_engine_start(struct sim_world *world)
         return;
     sim_store_start(world);
     lie_about_disk(world);
+    if (world->trace.verbose)
+        print_disk(world);
     enum mqtt5_error error = disk_sim_restore(&world->store.disk, &report, world->turn);
     SIM_PUSH(&world->store.seals, (struct sim_seal){world->turn, world->now_ms});
     sim_log(world, "restored: %llu sessions, %llu subscriptions, %llu messages, %llu retained",
