@@ -129,6 +129,10 @@ def program_suites(options):
         suites.append(Suite('e2e', [PYTHON, str(ROOT / 'tests/e2e/run.py'), '--binary',
                                     str(BUILD / 'release/mqttv5')], ('release',),
                             must_count=True, alone=True))
+    if has('tests/e2e/kill.py'):
+        suites.append(Suite('kill', [PYTHON, str(ROOT / 'tests/e2e/kill.py'), '--binary',
+                                     str(BUILD / 'release/mqttv5')], ('release',),
+                            must_count=True, show=r'seed|  \{'))
     if has('tests/unit/*_test.c'):
         suites.append(ctest_suite('unit', 'asan', 'unit'))
     if has('tests/fuzz/fuzz_*.c'):
