@@ -11,9 +11,11 @@
 
 #include <mqtt5/topic.h>
 
+#include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIELD(name)       offsetof(struct sub_options, name)
 #define SUBSCRIBE_WAIT_MS 30000
@@ -412,6 +414,14 @@ static int subscribe(struct sub *sub)
 
 /* ---- the command ---- */
 
+/* Looks whether the reader of a pipe has gone, though nothing was written to it meanwhile. */
+static void look_at_output(struct sub *sub)
+{
+    struct pollfd output = {.fd = STDOUT_FILENO};
+    if (poll(&output, 1, 0) > 0 && (output.revents & POLLERR) != 0)
+        sub->output_closed = true;
+}
+
 /* How long the client may wait for its server before something is due. */
 static uint32_t wait_ms(const struct sub *sub)
 {
@@ -437,6 +447,7 @@ static int receive(struct sub *sub)
             flush(sub);
         else if (mqtt5_client_process(sub->client, wait_ms(sub)) != MQTT5_OK)
             return cli_failed(sub->call, "the client cannot go on");
+        look_at_output(sub);
     }
     finish_removals(sub);
     flush(sub);
@@ -552,6 +563,7 @@ static int connect_and_receive(struct sub *sub)
     struct mqtt5_client_options config;
     mqtt5_client_options_init(&config);
     config.own_thread = false;
+    config.topic_alias_maximum = 0; /* an alias of this hop is nothing to print */
     config.on_message = on_message;
     config.on_change = on_change;
     config.on_refused = on_refused;

@@ -337,6 +337,17 @@ static void reader_that_leaves_ends_sub_quietly(void **state)
     assert_string_equal(sub.errors, "Subscribed to pipe (QoS 0)\n");
 }
 
+/* The same when nothing is printed any more that would find out. */
+static void reader_that_leaves_is_noticed_in_silence(void **state)
+{
+    (void)state;
+    start(&sub, &cmd_sub, "-t", "silence", NULL);
+    wait_for_error(&sub, "Subscribed");
+    close(sub.out);
+    sub.out = open("/dev/null", O_RDONLY);
+    assert_int_equal(finish(&sub), CLI_OK);
+}
+
 static void session_is_resumed_without_loss(void **state)
 {
     (void)state;
@@ -634,6 +645,7 @@ int main(void)
         cmocka_unit_test(signals_end_sub_in_order),
         cmocka_unit_test(will_is_published_when_a_client_is_lost),
         cmocka_unit_test(reader_that_leaves_ends_sub_quietly),
+        cmocka_unit_test(reader_that_leaves_is_noticed_in_silence),
         cmocka_unit_test(session_is_resumed_without_loss),
         cmocka_unit_test(responses_are_waited_for),
         cmocka_unit_test(no_response_is_a_failure),

@@ -24,6 +24,7 @@
 #define QUIET_NS      (2ull * SECOND_NS) /* nothing came for so long: the rest is lost */
 #define STALL_NS      (1ull * SECOND_NS) /* the same, for the window of a closed loop at QoS 0 */
 #define LEAVE_NS      (2ull * SECOND_NS) /* for the servers to close after our DISCONNECTs */
+#define CATCH_UP_NS   (5ull * SECOND_NS) /* after the end, for messages that were due before it */
 #define PROGRESS_NS   (SECOND_NS / 5)
 #define TICK_MS       100
 #define QUEUE_MAX     10000u /* messages that one client holds back */
@@ -420,10 +421,19 @@ static bool connect_all(struct bench_load *load)
     return !load->failed;
 }
 
+/* Messages that were due before @p until_ns and could not be sent in time are sent late. */
+static bool is_behind(const struct bench_load *load, uint64_t until_ns, uint64_t now_ns)
+{
+    return load->plan->rate > 0 && due_at(load, load->due_count) < until_ns &&
+           now_ns < until_ns + CATCH_UP_NS;
+}
+
 static void publish_until(struct bench_load *load, uint64_t until_ns)
 {
     uint64_t ticked_ns = 0;
-    while (!load->failed && bench_now_ns() < until_ns) {
+    for (uint64_t now_ns = bench_now_ns();
+         !load->failed && (now_ns < until_ns || is_behind(load, until_ns, now_ns));
+         now_ns = bench_now_ns()) {
         bool busy = false;
         if (load->plan->rate > 0)
             publish_due(load);
