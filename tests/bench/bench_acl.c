@@ -1,7 +1,7 @@
 /* What an authorisation costs: nanoseconds a check, with few rules and with many.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
-#include "host/acl/acl.h"
+#include "host/acl/cache.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,8 +60,9 @@ static struct m5_acl *make(enum shape shape, unsigned rules)
     return acl;
 }
 
-/* The best round: nanoseconds a check. */
-static double measure(const struct m5_acl *acl, unsigned rules, enum shape shape)
+/* The best round: nanoseconds a check; @p cache may be NULL. */
+static double measure(const struct m5_acl *acl, unsigned rules, enum shape shape,
+                      struct m5_acl_cache *cache)
 {
     static char topics[TOPICS][32], users[TOPICS][16];
     struct m5_principal who[TOPICS];
@@ -79,7 +80,10 @@ static double measure(const struct m5_acl *acl, unsigned rules, enum shape shape
         unsigned allowed = 0;
         const double start = now_s();
         for (unsigned i = 0; i < CHECKS; i++)
-            allowed += m5_acl_may_write(acl, &who[i % TOPICS], topic[i % TOPICS]).allowed;
+            allowed += cache == NULL
+                           ? m5_acl_may_write(acl, &who[i % TOPICS], topic[i % TOPICS]).allowed
+                           : m5_acl_cache_ask(cache, acl, 1, &who[i % TOPICS], M5_ACL_MAY_WRITE,
+                                              topic[i % TOPICS]);
         const double each = (now_s() - start) / CHECKS * 1e9;
         if (allowed != CHECKS)
             abort();
@@ -88,19 +92,28 @@ static double measure(const struct m5_acl *acl, unsigned rules, enum shape shape
     return best;
 }
 
-int main(void)
+static void print_line(enum shape shape, struct m5_acl_cache *cache)
 {
     static const unsigned counts[] = {1, 100, 1000};
-    printf("%-24s %8s %8s %8s   ns a check, best of %d rounds\n", "rules", "1", "100", "1000",
-           ROUNDS);
+    printf("%-24s %-10s", shapes[shape], cache == NULL ? "found" : "remembered");
+    for (unsigned i = 0; i < 3; i++) {
+        struct m5_acl *acl = make(shape, counts[i]);
+        if (cache != NULL)
+            memset(cache, 0, sizeof *cache);
+        printf(" %8.1f", measure(acl, counts[i], shape, cache));
+        m5_acl_free(acl);
+    }
+    putchar('\n');
+}
+
+int main(void)
+{
+    static struct m5_acl_cache cache;
+    printf("%-24s %-10s %8s %8s %8s   ns a check, best of %d rounds\n", "rules", "", "1", "100",
+           "1000", ROUNDS);
     for (enum shape shape = BY_USER; shape <= NAMES; shape++) {
-        printf("%-24s", shapes[shape]);
-        for (unsigned i = 0; i < 3; i++) {
-            struct m5_acl *acl = make(shape, counts[i]);
-            printf(" %8.1f", measure(acl, counts[i], shape));
-            m5_acl_free(acl);
-        }
-        putchar('\n');
+        print_line(shape, NULL);
+        print_line(shape, &cache);
     }
     return 0;
 }

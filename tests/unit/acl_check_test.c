@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
 #include "base/rng.h"
-#include "host/acl/acl.h"
+#include "host/acl/cache.h"
 #include "support/naive_topic.h"
 #include "support/seed.h"
 #include "support/unit.h"
@@ -457,6 +457,9 @@ static void random_policy(struct m5_rng *rng, char *text, size_t size)
                                  PICK(rng, roles));
 }
 
+static struct m5_acl_cache cache;
+static uint64_t generation;
+
 static void compare(struct m5_rng *rng, const struct m5_acl *acl, const char *policy)
 {
     static const char *const levels[] = {"a", "b", "+", "", "$x"};
@@ -470,7 +473,11 @@ static void compare(struct m5_rng *rng, const struct m5_acl *acl, const char *po
         random_filter(rng, filter, levels, sizeof levels / sizeof *levels);
         topic = filter;
     }
+    static const enum m5_acl_action actions[] = {M5_ACL_MAY_READ, M5_ACL_MAY_WRITE,
+                                                 M5_ACL_MAY_SUBSCRIBE};
     const bool got = ask(acl, &who, action, topic).allowed;
+    if (m5_acl_cache_ask(&cache, acl, generation, &who, actions[action], m5_bytes_of(topic)) != got)
+        fail_msg("something else is remembered of %s with\n%s", topic, policy);
     if (got != naive_allowed(m5_acl_source_of(acl), &who, action, m5_bytes_of(topic)))
         fail_msg("user %.*s client %.*s action %d topic %s: %d with\n%s", (int)who.username.len,
                  (const char *)who.username.data, (int)who.client_id.len,
@@ -488,12 +495,14 @@ static void a_naive_evaluator_decides_the_same(void **state)
         char policy[2048];
         random_policy(&rng, policy, sizeof policy);
         struct m5_acl *acl = make(policy);
+        generation++;
         for (unsigned i = 0; i < 30; i++)
             compare(&rng, acl, policy);
         const struct m5_principal who = principal("a", "b");
         allowed += ask(acl, &who, READ, "a/b").allowed;
         m5_acl_free(acl);
     }
+    assert_in_range(cache.hits, 200, 1500 * 30); /* some questions came twice */
     assert_in_range(allowed, 100, 1400); /* the policies are not all closed, nor all open */
 }
 

@@ -87,6 +87,9 @@ void m5_acl_free(struct m5_acl *acl); /* accepts NULL */
 
 const struct m5_acl_source *m5_acl_source_of(const struct m5_acl *acl);
 
+/* True when some rule has %c in it: only then does an answer depend on the client identifier. */
+bool m5_acl_uses_client_id(const struct m5_acl *acl);
+
 /* What decided. */
 struct m5_acl_verdict {
     bool allowed;

@@ -176,6 +176,7 @@ static uint32_t template_child(struct m5_acl *acl, uint32_t parent, struct mqtt5
     if (child != 0 || (child = add_node(acl)) == 0)
         return child;
     acl->nodes[parent - 1].templates++;
+    acl->uses_client_id = acl->uses_client_id || memmem(level.data, level.len, "%c", 2) != NULL;
     acl->nodes[child - 1].level = level;
     acl->nodes[child - 1].template_next = acl->nodes[parent - 1].template_head;
     acl->nodes[parent - 1].template_head = child;
@@ -366,4 +367,9 @@ struct m5_acl *m5_acl_load(const char *path, enum m5_acl_format format, struct m
 const struct m5_acl_source *m5_acl_source_of(const struct m5_acl *acl)
 {
     return &acl->source;
+}
+
+bool m5_acl_uses_client_id(const struct m5_acl *acl)
+{
+    return acl->uses_client_id;
 }

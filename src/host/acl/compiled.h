@@ -53,6 +53,7 @@ struct m5_acl {
     struct m5_acl_names users, roles;
     struct m5_acl_subject everybody, anonymous, patterns;
     bool template_refused; /* while compiling: there were too many */
+    bool uses_client_id;   /* a template has %c */
 };
 
 /* A hash of a level or a name; the tables it serves do not change once made, so that nobody can
