@@ -46,7 +46,8 @@ static bool say(const struct run *run, const struct golden_step *step, const cha
            what, feedings[mode->feeding]);
     if (mode->feeding == GOLDEN_SPLIT)
         printf(" at %zu", mode->split);
-    printf(", %u shard%s)\n", mode->shards, mode->shards == 1 ? "" : "s");
+    printf(", %u shard%s%s)\n", mode->shards, mode->shards == 1 ? "" : "s",
+           mode->store ? ", with a store" : "");
     return false;
 }
 
@@ -152,6 +153,20 @@ static bool send(struct run *run, const struct golden_step *step)
     return true;
 }
 
+static bool nothing_left(struct run *run)
+{
+    for (char name = 'A'; name <= 'Z'; name++) {
+        const struct golden_link *link = golden_world_link(&run->world, name);
+        if (link->open && link->received.size > 0) {
+            say(run, NULL, "more came than the conversation says");
+            printf("  on %c\n", name);
+            print_got(link);
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool do_step(struct run *run, const struct golden_step *step)
 {
     if (step->name != 0 && step->verb != GOLDEN_OPEN &&
@@ -165,21 +180,18 @@ static bool do_step(struct run *run, const struct golden_step *step)
     case GOLDEN_EXPECT_OPTIONAL: (void)matches(run, step); return true;
     case GOLDEN_ADVANCE: golden_world_advance(&run->world, step->ms); return true;
     case GOLDEN_STOP: golden_world_stop(&run->world); return true;
-    case GOLDEN_EXPECT_UNORDERED: break; /* done in runs */
-    }
-    return true;
-}
-
-static bool nothing_left(struct run *run)
-{
-    for (char name = 'A'; name <= 'Z'; name++) {
-        const struct golden_link *link = golden_world_link(&run->world, name);
-        if (link->open && link->received.size > 0) {
-            say(run, NULL, "more came than the conversation says");
-            printf("  on %c\n", name);
-            print_got(link);
+    case GOLDEN_RESTART:
+        if (!nothing_left(run))
             return false;
-        }
+        golden_world_restart(&run->world, step->ms);
+        return true;
+    case GOLDEN_CRASH:
+        if (!nothing_left(run))
+            return false;
+        golden_world_crash(&run->world, step->ms);
+        return true;
+    case GOLDEN_STORE: golden_world_store(&run->world, step->store); return true;
+    case GOLDEN_EXPECT_UNORDERED: break; /* done in runs */
     }
     return true;
 }
@@ -234,20 +246,30 @@ static size_t longest_piece(const struct golden_scenario *scenario)
     return total > SMALL_BYTES || ms > SMALL_ADVANCE ? 0 : longest;
 }
 
-static bool run_all_modes(const struct golden_scenario *scenario, const struct options *options)
+static bool run_modes(const struct golden_scenario *scenario, const struct options *options,
+                      bool store)
 {
     const size_t longest = longest_piece(scenario);
     for (uint32_t shards = 1; shards <= 3; shards += 2) {
-        if (!run_once(scenario, (struct golden_mode){shards, GOLDEN_WHOLE, 0}))
+        if (!run_once(scenario, (struct golden_mode){shards, GOLDEN_WHOLE, 0, store}))
             return false;
-        if (longest > 0 && !run_once(scenario, (struct golden_mode){shards, GOLDEN_BYTEWISE, 0}))
+        if (longest > 0 &&
+            !run_once(scenario, (struct golden_mode){shards, GOLDEN_BYTEWISE, 0, store}))
             return false;
-        for (size_t at = 1; at < longest && at <= options->splits; at += shards) {
-            if (!run_once(scenario, (struct golden_mode){shards, GOLDEN_SPLIT, at}))
+        const size_t splits = store ? 0 : options->splits;
+        for (size_t at = 1; at < longest && at <= splits; at += shards) {
+            if (!run_once(scenario, (struct golden_mode){shards, GOLDEN_SPLIT, at, store}))
                 return false;
         }
     }
     return true;
+}
+
+/* A store that commits at once must not show, unless a conversation is about it. */
+static bool run_all_modes(const struct golden_scenario *scenario, const struct options *options)
+{
+    return (scenario->needs_store || run_modes(scenario, options, false)) &&
+           run_modes(scenario, options, true);
 }
 
 /* ---- processes and files ---- */

@@ -146,15 +146,37 @@ static bool compile_bytes(struct compiler *c, enum golden_verb verb, char name, 
     return step->list != NULL || fail(c->reader, c->number, parser.error);
 }
 
-static bool compile_advance(struct compiler *c, const char *text)
+/* A step that takes a while. */
+static bool compile_timed(struct compiler *c, enum golden_verb verb, const char *text)
 {
     char *unit;
     const unsigned long long n = strtoull(text, &unit, 10);
     const bool ms = strcmp(unit, "ms") == 0;
     if (unit == text || (!ms && strcmp(unit, "s") != 0))
         return fail(c->reader, c->number, "a duration is needed, 1500ms or 3s");
-    add_step(c, GOLDEN_ADVANCE, 0, text)->ms = ms ? n : n * 1000;
+    add_step(c, verb, 0, text)->ms = ms ? n : n * 1000;
     return true;
+}
+
+/* `restart`, `crash`, each perhaps with `down 10s`. */
+static bool compile_down(struct compiler *c, enum golden_verb verb, const char *text)
+{
+    const char *rest = after(text, "down ");
+    c->scenario->needs_store = true;
+    return compile_timed(c, verb, *text == '\0' ? "0s" : rest != NULL ? rest : text);
+}
+
+static bool compile_store(struct compiler *c, const char *text)
+{
+    static const char *const store_words[] = {"fails", "works", "holds", "goes on"};
+    c->scenario->needs_store = true;
+    for (size_t i = 0; i < sizeof store_words / sizeof store_words[0]; i++) {
+        if (strcmp(text, store_words[i]) != 0)
+            continue;
+        add_step(c, GOLDEN_STORE, 0, text)->store = (enum golden_store_word)i;
+        return true;
+    }
+    return fail(c->reader, c->number, "store fails, works, holds, or goes on");
 }
 
 /* The options of `connect`, as texts. */
@@ -261,7 +283,13 @@ static bool compile_step(struct compiler *c, const char *text)
 {
     const char *rest = after(text, "advance ");
     if (rest != NULL)
-        return compile_advance(c, rest);
+        return compile_timed(c, GOLDEN_ADVANCE, rest);
+    if ((rest = after(text, "restart")) != NULL)
+        return compile_down(c, GOLDEN_RESTART, rest);
+    if ((rest = after(text, "crash")) != NULL)
+        return compile_down(c, GOLDEN_CRASH, rest);
+    if ((rest = after(text, "store ")) != NULL)
+        return compile_store(c, rest);
     if (strcmp(text, "stop") == 0)
         return add_step(c, GOLDEN_STOP, 0, text) != NULL;
     if (text[0] < 'A' || text[0] > 'Z' || !is_blank(text[1]))

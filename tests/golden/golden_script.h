@@ -14,8 +14,13 @@ enum golden_verb {
     GOLDEN_EXPECT_OPTIONAL,  /* `A <? pattern` */
     GOLDEN_EXPECT_UNORDERED, /* `A <& pattern`, one of a run */
     GOLDEN_ADVANCE,
-    GOLDEN_STOP
+    GOLDEN_STOP,
+    GOLDEN_RESTART, /* told to go, and started again on the same store */
+    GOLDEN_CRASH,   /* the same after a power cut */
+    GOLDEN_STORE    /* `store fails` and so on */
 };
+
+enum golden_store_word { GOLDEN_FAILS, GOLDEN_WORKS, GOLDEN_HOLDS, GOLDEN_GOES_ON };
 
 struct golden_step {
     enum golden_verb verb;
@@ -23,7 +28,8 @@ struct golden_step {
     unsigned line;
     const char *text;               /* as written, for messages */
     const struct golden_list *list; /* bytes to send, or alternatives */
-    uint64_t ms;                    /* advance */
+    uint64_t ms;                    /* advance; how long the broker is down */
+    enum golden_store_word store;
 };
 
 struct golden_setting {
@@ -37,6 +43,7 @@ struct golden_scenario {
     const struct golden_setting *settings; /* `broker:` */
     struct golden_step *steps;
     size_t step_count;
+    bool needs_store;
     struct golden_captures captures; /* names; a run starts from a copy */
     struct golden_scenario *next;
 };

@@ -112,7 +112,9 @@ static const char script[] = "# comment\n"
                              "A > $2 {$3}\n"
                              "advance 1500ms\n"
                              "--- second\n"
-                             "B <? 00 | closed\n";
+                             "B <? 00 | closed\n"
+                             "crash down 2s\n"
+                             "store goes on\n";
 
 static bool check_script(const struct golden_file *file)
 {
@@ -126,7 +128,9 @@ static bool check_script(const struct golden_file *file)
            strcmp(one->steps[1].text, "10 {\"MQTT\" 05 00 0000 {11 0000000a} \"x\"}") == 0 &&
            strcmp(one->steps[2].text, "20 {01 00 {**}}") == 0 &&
            strcmp(one->steps[3].text, "00 {}") == 0 && strcmp(two->steps[3].text, "01 {ff}") == 0 &&
-           one->steps[4].ms == 1500 && three->step_count == 1 &&
+           one->steps[4].ms == 1500 && three->step_count == 3 && !one->needs_store &&
+           three->needs_store && three->steps[1].verb == GOLDEN_CRASH &&
+           three->steps[1].ms == 2000 && three->steps[2].store == GOLDEN_GOES_ON &&
            three->steps[0].verb == GOLDEN_EXPECT_OPTIONAL && three->steps[0].list->next != NULL &&
            three->steps[0].list->next->special == GOLDEN_CLOSED;
 }

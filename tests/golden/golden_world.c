@@ -12,6 +12,8 @@
 #include <string.h>
 
 #define START_MS   1000000u /* not 0, so that a forgotten epoch shows */
+#define EPOCH_MS   700000u  /* by how much the engine's clock jumps at a restart */
+#define WALL_MS    1700000000000u
 #define ROUNDS_MAX 100000u
 #define GUARD_SIZE (64u << 10) /* longer pieces come in several */
 #define VIEWS      16
@@ -102,6 +104,7 @@ static const struct {
     SETTING(retained_bytes_max, SETTING_SIZE),
     SETTING(retained_message_size_max, SETTING_U32),
     SETTING(queue_policy, SETTING_U32),
+    SETTING(durability, SETTING_U32),
     SETTING(shared_strategy, SETTING_U32),
     SETTING(sys_interval_s, SETTING_U32),
 };
@@ -120,9 +123,31 @@ static void store_setting(void *field, enum setting_type type, const char *text)
     }
 }
 
-static bool apply_setting(struct golden_world *world, struct mqtt5_broker_config *config,
-                          const struct golden_setting *setting)
+/* `durability_for=filter:level,filter:level` */
+static bool apply_rules(struct golden_world *world, const char *text)
 {
+    static const char *const levels[] = {"strict", "relaxed", "memory"};
+    static char filters[GOLDEN_RULES][64];
+    uint32_t count = 0;
+    for (; *text != '\0' && count < GOLDEN_RULES; count++) {
+        const size_t size = strcspn(text, ":"), end = size + strcspn(text + size, ",");
+        snprintf(filters[count], sizeof filters[count], "%.*s", (int)size, text);
+        world->rules[count].filter = filters[count];
+        for (unsigned i = 0; i < 3; i++)
+            if (end > size && strncmp(text + size + 1, levels[i], end - size - 1) == 0)
+                world->rules[count].durability = (enum mqtt5_durability)i;
+        text += end + (text[end] == ',');
+    }
+    world->config.durability_rules = world->rules;
+    world->config.durability_rule_count = count;
+    return *text == '\0' || fail(world, "too many rules in durability_for");
+}
+
+static bool apply_setting(struct golden_world *world, const struct golden_setting *setting)
+{
+    struct mqtt5_broker_config *config = &world->config;
+    if (strcmp(setting->key, "durability_for") == 0)
+        return apply_rules(world, setting->value);
     for (size_t i = 0; i < sizeof known_settings / sizeof known_settings[0]; i++) {
         if (strcmp(known_settings[i].key, setting->key) == 0) {
             store_setting((char *)config + known_settings[i].offset, known_settings[i].type,
@@ -233,18 +258,38 @@ static void serve(struct m5_conn *conn)
     }
 }
 
-static bool turn(struct golden_world *world, uint32_t index)
+static uint64_t engine_ms(const struct golden_world *world)
+{
+    return world->now_ms - world->epoch_ms;
+}
+
+/* Starts a turn, whoever asks for it; finish_turn() ends its input. */
+static struct m5_shard *start_turn(struct golden_world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
-    m5_shard_begin(shard, world->now_ms);
-    bool busy = give_input(world, index);
+    m5_shard_begin(shard, engine_ms(world));
+    return shard;
+}
+
+static bool finish_turn(struct golden_world *world, struct m5_shard *shard, uint32_t index)
+{
+    bool busy = world->mode.store && disk_sim_seal(&world->disk, index, 0);
     busy |= m5_shard_end(shard) != 0;
+    return busy;
+}
+
+static bool turn(struct golden_world *world, uint32_t index)
+{
+    struct m5_shard *shard = start_turn(world, index);
+    bool busy = world->mode.store && disk_sim_hand_back(&world->disk, index);
+    busy |= give_input(world, index);
+    busy |= finish_turn(world, shard, index);
     for (struct m5_conn *conn; (conn = m5_shard_next_dirty(shard)) != NULL;) {
         serve(conn);
         busy = true;
     }
     m5_shard_check(shard);
-    return busy || m5_shard_deadline(shard) <= world->now_ms;
+    return busy || m5_shard_deadline(shard) <= engine_ms(world);
 }
 
 static bool shards_turn(struct golden_world *world)
@@ -252,6 +297,10 @@ static bool shards_turn(struct golden_world *world)
     bool busy = false;
     for (uint32_t i = 0; i < world->mode.shards; i++)
         busy |= turn(world, i);
+    if (world->mode.store && !world->store_waits)
+        disk_sim_commit_all(&world->disk);
+    if (world->disk.error[0] != '\0')
+        fail(world, world->disk.error);
     return busy;
 }
 
@@ -270,30 +319,49 @@ static void run_until_rest(struct golden_world *world)
 
 /* ---- what the conversation does ---- */
 
+static bool restore(struct golden_world *world)
+{
+    struct m5_restore_report report;
+    disk_sim_attach(&world->disk, world->engine, world->mode.shards);
+    if (disk_sim_restore(&world->disk, &report, 0) != MQTT5_OK)
+        return fail(world, "the store cannot be read");
+    return (report.damaged == 0 && report.refused == 0) ||
+           fail(world, "the store has records that cannot be read");
+}
+
+static bool start_engine(struct golden_world *world)
+{
+    const struct m5_engine_env env = {.allocator = &world->allocator.table,
+                                      .shard_count = world->mode.shards,
+                                      .seed = {1, 2, 3, world->epoch_ms},
+                                      .now_ms = engine_ms(world),
+                                      .store = world->mode.store,
+                                      .wall_ms = WALL_MS + world->now_ms};
+    world->engine = m5_engine_new(&world->config, &env);
+    if (world->engine == NULL)
+        return fail(world, "the engine refuses this configuration");
+    if (world->mode.store && !restore(world))
+        return false;
+    run_until_rest(world);
+    return true;
+}
+
 bool golden_world_init(struct golden_world *world, const struct golden_setting *settings,
                        struct golden_mode mode)
 {
     memset(world, 0, sizeof *world);
     world->mode = mode;
     world->now_ms = START_MS;
-    struct mqtt5_broker_config config;
-    mqtt5_broker_config_init(&config);
-    config.allow_anonymous = true;
+    mqtt5_broker_config_init(&world->config);
+    world->config.allow_anonymous = true;
     for (; settings != NULL; settings = settings->next) {
-        if (!apply_setting(world, &config, settings))
+        if (!apply_setting(world, settings))
             return false;
     }
     test_allocator_init(&world->allocator);
-    const struct m5_engine_env env = {.allocator = &world->allocator.table,
-                                      .shard_count = mode.shards,
-                                      .seed = {1, 2, 3, 4},
-                                      .now_ms = world->now_ms};
-    world->engine = m5_engine_new(&config, &env);
-    if (world->engine == NULL)
-        return fail(world, "the engine refuses this configuration");
+    disk_sim_init(&world->disk);
     guard_page_init(&world->guard, GUARD_SIZE);
-    run_until_rest(world);
-    return true;
+    return start_engine(world);
 }
 
 struct golden_link *golden_world_link(struct golden_world *world, char name)
@@ -311,18 +379,22 @@ void golden_world_open(struct golden_world *world, char name)
     run_until_rest(world);
 }
 
+static void forget_link(struct golden_link *link)
+{
+    queue_fini(&link->sent);
+    queue_fini(&link->received);
+    *link = (struct golden_link){.open = false};
+}
+
 void golden_world_break(struct golden_world *world, char name)
 {
     struct golden_link *link = golden_world_link(world, name);
     if (link->conn != NULL) {
-        struct m5_shard *shard = m5_engine_shard(world->engine, link->shard);
-        m5_shard_begin(shard, world->now_ms);
+        struct m5_shard *shard = start_turn(world, link->shard);
         m5_conn_lost(link->conn);
-        (void)m5_shard_end(shard);
+        (void)finish_turn(world, shard, link->shard);
     }
-    queue_fini(&link->sent);
-    queue_fini(&link->received);
-    *link = (struct golden_link){.open = false};
+    forget_link(link);
     run_until_rest(world);
 }
 
@@ -359,7 +431,7 @@ static uint64_t next_deadline(const struct golden_world *world)
         const uint64_t one = m5_shard_deadline(m5_engine_shard(world->engine, i));
         next = one < next ? one : next;
     }
-    return next;
+    return next == UINT64_MAX ? next : next + world->epoch_ms;
 }
 
 void golden_world_advance(struct golden_world *world, uint64_t ms)
@@ -376,11 +448,56 @@ void golden_world_advance(struct golden_world *world, uint64_t ms)
 void golden_world_stop(struct golden_world *world)
 {
     for (uint32_t i = 0; i < world->mode.shards; i++) {
-        struct m5_shard *shard = m5_engine_shard(world->engine, i);
-        m5_shard_begin(shard, world->now_ms);
+        struct m5_shard *shard = start_turn(world, i);
         m5_shard_shutdown(shard);
-        (void)m5_shard_end(shard);
+        (void)finish_turn(world, shard, i);
     }
+    run_until_rest(world);
+}
+
+/* ---- the end of a broker, and another one ---- */
+
+static void end_engine(struct golden_world *world)
+{
+    if (world->mode.store)
+        disk_sim_crash(&world->disk, false);
+    m5_engine_free(world->engine);
+    world->engine = NULL;
+    for (size_t i = 0; i < GOLDEN_LINKS; i++)
+        forget_link(&world->links[i]);
+}
+
+void golden_world_crash(struct golden_world *world, uint64_t down_ms)
+{
+    end_engine(world);
+    test_allocator_check(&world->allocator);
+    world->now_ms += down_ms;
+    world->epoch_ms += EPOCH_MS / 2;
+    world->mode.shards = world->mode.shards % 3 + 1;
+    world->store_waits = false;
+    start_engine(world);
+}
+
+void golden_world_restart(struct golden_world *world, uint64_t down_ms)
+{
+    golden_world_stop(world);
+    golden_world_crash(world, down_ms);
+}
+
+static void set_failing(struct golden_world *world, bool failing)
+{
+    for (uint32_t i = 0; i < world->mode.shards; i++) {
+        struct m5_shard *shard = start_turn(world, i);
+        m5_shard_store_failing(shard, failing);
+        (void)finish_turn(world, shard, i);
+    }
+}
+
+void golden_world_store(struct golden_world *world, enum golden_store_word word)
+{
+    world->store_waits = word == GOLDEN_FAILS || word == GOLDEN_HOLDS;
+    if (word == GOLDEN_FAILS || word == GOLDEN_WORKS)
+        set_failing(world, word == GOLDEN_FAILS);
     run_until_rest(world);
 }
 
@@ -418,8 +535,8 @@ bool golden_world_fini(struct golden_world *world)
     if (world->engine == NULL)
         return true;
     end_links(world);
-    m5_engine_free(world->engine);
-    world->engine = NULL;
+    end_engine(world);
+    disk_sim_fini(&world->disk);
     guard_page_fini(&world->guard);
     test_allocator_check(&world->allocator);
     return world->error[0] == '\0';

@@ -5,6 +5,7 @@
 #define GOLDEN_WORLD_H
 
 #include "golden/golden_script.h"
+#include "support/disk_sim.h"
 #include "support/guard_page.h"
 #include "support/test_allocator.h"
 
@@ -13,6 +14,7 @@
 #include "broker/engine.h"
 
 #define GOLDEN_LINKS 26
+#define GOLDEN_RULES 8
 
 enum golden_feeding {
     GOLDEN_WHOLE, /* into the engine's own read space, as a socket would */
@@ -24,6 +26,7 @@ struct golden_mode {
     uint32_t shards;
     enum golden_feeding feeding;
     size_t split; /* bytes of the first piece */
+    bool store;
 };
 
 struct golden_queue {
@@ -45,7 +48,12 @@ struct golden_world {
     struct test_allocator allocator;
     struct guard_page guard;
     struct golden_mode mode;
+    struct mqtt5_broker_config config;
+    struct mqtt5_durability_rule rules[GOLDEN_RULES];
+    struct disk_sim disk;
+    bool store_waits; /* it commits nothing for now */
     uint64_t now_ms;
+    uint64_t epoch_ms; /* where the engine's clock began, on ours: anew with each start */
     uint32_t opened;
     struct golden_link links[GOLDEN_LINKS];
     char error[200]; /* what the engine did that no host could live with */
@@ -63,6 +71,12 @@ void golden_world_break(struct golden_world *world, char name);
 void golden_world_send(struct golden_world *world, char name, struct mqtt5_bytes bytes);
 void golden_world_advance(struct golden_world *world, uint64_t ms);
 void golden_world_stop(struct golden_world *world);
+
+/* The broker goes, in order or by a power cut, and comes back after @p down_ms with another number
+ * of shards. All connections are gone. */
+void golden_world_restart(struct golden_world *world, uint64_t down_ms);
+void golden_world_crash(struct golden_world *world, uint64_t down_ms);
+void golden_world_store(struct golden_world *world, enum golden_store_word word);
 
 struct golden_link *golden_world_link(struct golden_world *world, char name);
 
