@@ -226,7 +226,7 @@ uint8_t *m5_conn_packet_room(struct m5_conn *conn, size_t size)
 static uint8_t *answer_room(struct m5_conn *conn, size_t size, uint64_t position)
 {
     bool first = conn->held == NULL || conn->held->answers.size == 0;
-    if (position <= conn->shard->journal.stored && first)
+    if (m5_hold_reached(conn->shard, position) && first)
         return m5_conn_packet_room(conn, size);
     if (conn->silent)
         return NULL;

@@ -410,8 +410,8 @@ static void attach(struct m5_conn *conn, struct m5_session *session)
 static bool promise(struct m5_conn *conn, uint64_t position)
 {
     struct m5_shard *shard = conn->shard;
-    if (shard->config->durability != MQTT5_DURABILITY_STRICT || position <= shard->journal.stored ||
-        m5_hold_conn(conn, position))
+    position = m5_durability_position(shard->config->durability, position);
+    if (m5_hold_reached(shard, position) || m5_hold_conn(conn, position))
         return true;
     m5_conn_abort(conn);
     return false;

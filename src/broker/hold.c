@@ -11,9 +11,8 @@ static struct m5_hold_entry *entry_at(const struct m5_holds *holds, uint64_t num
     return &holds->entries[number & (holds->capacity - 1)];
 }
 
-static bool grow(struct m5_shard *shard)
+static bool grow(struct m5_shard *shard, struct m5_holds *holds)
 {
-    struct m5_holds *holds = &shard->holds;
     uint32_t capacity = holds->capacity == 0 ? RING_MIN : holds->capacity * 2;
     struct m5_hold_entry *entries = m5_alloc(shard->allocator, capacity * sizeof *entries);
     if (entries == NULL)
@@ -27,10 +26,9 @@ static bool grow(struct m5_shard *shard)
 }
 
 /* The last entry if @p held can add to it: nothing is let go between two changes of one batch. */
-static struct m5_hold_entry *last_of(const struct m5_shard *shard, const struct m5_held *held,
-                                     enum m5_hold_kind kind)
+static struct m5_hold_entry *last_of(const struct m5_shard *shard, const struct m5_holds *holds,
+                                     const struct m5_held *held, enum m5_hold_kind kind)
 {
-    const struct m5_holds *holds = &shard->holds;
     if (holds->head == holds->tail)
         return NULL;
     struct m5_hold_entry *last = entry_at(holds, holds->tail - 1);
@@ -38,30 +36,49 @@ static struct m5_hold_entry *last_of(const struct m5_shard *shard, const struct 
     return same ? last : NULL;
 }
 
-/* An entry at the end of the queue, whose position is never before that of the one ahead of it. */
+/* What waits until it is written does so in a queue of its own, unless something of the same
+ * connection is ahead of it that waits longer. */
+static struct m5_holds *queue_for(struct m5_shard *shard, const struct m5_held *held,
+                                  uint64_t position)
+{
+    bool written = (position & M5_WHEN_WRITTEN) != 0 && held->strict == 0;
+    return written ? &shard->relaxed_holds : &shard->holds;
+}
+
+/* An entry at the end of its queue, whose position is never before that of the one ahead of it. */
 static bool add(struct m5_shard *shard, struct m5_held *held, enum m5_hold_kind kind,
                 uint64_t amount, uint64_t position)
 {
-    struct m5_holds *holds = &shard->holds;
+    struct m5_holds *holds = queue_for(shard, held, position);
+    bool strict = holds == &shard->holds;
+    position &= ~M5_WHEN_WRITTEN;
     if (holds->tail != holds->head) {
         uint64_t before = entry_at(holds, holds->tail - 1)->position;
         position = position < before ? before : position;
     }
     if (position > shard->journal.sealed)
-        m5_journal_urge(shard);
-    struct m5_hold_entry *last = last_of(shard, held, kind);
+        m5_journal_urge(shard, !strict);
+    struct m5_hold_entry *last = last_of(shard, holds, held, kind);
     if (last != NULL && position > shard->journal.sealed) {
         last->amount = kind == M5_HOLD_ANSWERS ? last->amount + amount : amount;
         last->position = position;
         return true;
     }
-    if (holds->tail - holds->head == holds->capacity && !grow(shard))
+    if (holds->tail - holds->head == holds->capacity && !grow(shard, holds))
         return false;
     *entry_at(holds, holds->tail++) =
         (struct m5_hold_entry){.held = held, .position = position, .amount = amount, .kind = kind};
     held->entries++;
+    held->strict += strict;
     M5_COUNT(shard, store_waiting, 1);
     return true;
+}
+
+bool m5_hold_reached(const struct m5_shard *shard, uint64_t position)
+{
+    if ((position & M5_WHEN_WRITTEN) != 0)
+        return (position & ~M5_WHEN_WRITTEN) <= shard->journal.written;
+    return position <= shard->journal.stored;
 }
 
 static struct m5_held *held_of(struct m5_shard *shard, struct m5_held **held)
@@ -169,15 +186,15 @@ static void let_go(struct m5_shard *shard, const struct m5_hold_entry *entry)
     }
 }
 
-void m5_hold_release(struct m5_shard *shard, uint64_t stored)
+void m5_hold_release(struct m5_shard *shard, struct m5_holds *holds, uint64_t stored)
 {
-    struct m5_holds *holds = &shard->holds;
     while (holds->head != holds->tail && entry_at(holds, holds->head)->position <= stored) {
         struct m5_hold_entry entry = *entry_at(holds, holds->head++);
         struct m5_conn *conn = entry.held->conn;
         M5_UNCOUNT(shard, store_waiting, 1);
         let_go(shard, &entry);
         entry.held->entries--;
+        entry.held->strict -= holds == &shard->holds;
         settle(shard, entry.held);
         if (conn != NULL && conn->held == NULL && conn->session != NULL &&
             conn->session->retained != NULL)
@@ -185,9 +202,8 @@ void m5_hold_release(struct m5_shard *shard, uint64_t stored)
     }
 }
 
-void m5_hold_resume(struct m5_shard *shard)
+static void resume(struct m5_shard *shard, const struct m5_holds *holds)
 {
-    const struct m5_holds *holds = &shard->holds;
     for (uint64_t at = holds->head; at != holds->tail; at++) {
         struct m5_conn *conn = entry_at(holds, at)->held->conn;
         if (conn == NULL || m5_list_linked(&conn->resumed))
@@ -195,6 +211,12 @@ void m5_hold_resume(struct m5_shard *shard)
         m5_list_push_back(&shard->resumed, &conn->resumed);
         m5_conn_touch(conn);
     }
+}
+
+void m5_hold_resume(struct m5_shard *shard)
+{
+    resume(shard, &shard->holds);
+    resume(shard, &shard->relaxed_holds);
 }
 
 void m5_hold_forget(struct m5_shard *shard, struct m5_held **held)
@@ -209,10 +231,15 @@ void m5_hold_forget(struct m5_shard *shard, struct m5_held **held)
     settle(shard, gone);
 }
 
-void m5_hold_fini(struct m5_shard *shard)
+static void drop_queue(struct m5_shard *shard, struct m5_holds *holds)
 {
-    struct m5_holds *holds = &shard->holds;
-    m5_hold_release(shard, UINT64_MAX);
+    m5_hold_release(shard, holds, UINT64_MAX);
     m5_free(shard->allocator, holds->entries, holds->capacity * sizeof *holds->entries);
     *holds = (struct m5_holds){0};
+}
+
+void m5_hold_fini(struct m5_shard *shard)
+{
+    drop_queue(shard, &shard->relaxed_holds);
+    drop_queue(shard, &shard->holds);
 }

@@ -18,7 +18,8 @@ struct m5_held {
     struct m5_conn *conn;       /* NULL: it has gone */
     struct m5_session *session; /* likewise */
     struct m5_output answers;
-    uint32_t entries; /* in the shard's queue */
+    uint32_t entries; /* in the shard's queues */
+    uint32_t strict;  /* of them: those that wait until it is durable */
 };
 
 enum m5_hold_kind { M5_HOLD_ANSWERS, M5_HOLD_CONN, M5_HOLD_DELIVERIES };
@@ -30,6 +31,9 @@ struct m5_hold_entry {
     enum m5_hold_kind kind;
 };
 
+/* Said with a position: it is enough that it is written. */
+#define M5_WHEN_WRITTEN ((uint64_t)1 << 63)
+
 /* A ring, by position. */
 struct m5_holds {
     struct m5_hold_entry *entries;
@@ -37,11 +41,11 @@ struct m5_holds {
     uint64_t head, tail;
 };
 
-/* Room for @p size bytes of an answer that may leave when @p position is stored, and all answers
- * before it have left. NULL without memory. */
+/* Room for @p size bytes of an answer that may leave when @p position is stored (or written:
+ * M5_WHEN_WRITTEN), and all answers before it have left. NULL without memory. */
 uint8_t *m5_hold_answer(struct m5_conn *conn, size_t size, uint64_t position);
 
-/* Nothing of @p conn is sent before @p position is stored; false without memory. */
+/* Nothing of @p conn is sent before @p position is stored, or written; false without memory. */
 bool m5_hold_conn(struct m5_conn *conn, uint64_t position);
 
 /* The deliveries of @p session before @p sequence may be sent when @p position is stored; false
@@ -49,8 +53,11 @@ bool m5_hold_conn(struct m5_conn *conn, uint64_t position);
 bool m5_hold_deliveries(struct m5_session *session, struct m5_shard *shard, uint64_t sequence,
                         uint64_t position);
 
-/* Lets go what waited for positions up to @p stored. */
-void m5_hold_release(struct m5_shard *shard, uint64_t stored);
+/* Lets go what waits in @p holds for positions up to @p stored. */
+void m5_hold_release(struct m5_shard *shard, struct m5_holds *holds, uint64_t stored);
+
+/* True when the journal has got to @p position, which may say M5_WHEN_WRITTEN. */
+bool m5_hold_reached(const struct m5_shard *shard, uint64_t position);
 
 /* Connections that were not read from, since the journal was full, go on. */
 void m5_hold_resume(struct m5_shard *shard);

@@ -138,10 +138,13 @@ void m5_journal_touch(struct m5_shard *shard)
     open_batch(shard);
 }
 
-void m5_journal_urge(struct m5_shard *shard)
+void m5_journal_urge(struct m5_shard *shard, bool until_written)
 {
-    if (shard->journal.open != NULL)
-        shard->journal.open->urgent = true;
+    struct m5_batch *batch = shard->journal.open;
+    if (batch == NULL)
+        return;
+    batch->prompt |= until_written;
+    batch->urgent |= !until_written;
 }
 
 /* ---- out and back ---- */
@@ -185,7 +188,16 @@ void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch)
     batch_free(shard, batch);
     if (was_full && !m5_journal_full(shard))
         m5_hold_resume(shard);
-    m5_hold_release(shard, journal->stored);
+    m5_shard_written(shard, journal->stored);
+    m5_hold_release(shard, &shard->holds, journal->stored);
+}
+
+void m5_shard_written(struct m5_shard *shard, uint64_t position)
+{
+    if (position <= shard->journal.written)
+        return;
+    shard->journal.written = position;
+    m5_hold_release(shard, &shard->relaxed_holds, position);
 }
 
 void m5_shard_store_failing(struct m5_shard *shard, bool failing)
@@ -220,6 +232,7 @@ void m5_journal_gather(struct m5_engine *engine)
         if (journal->open == NULL || open_batch(first) == NULL)
             continue;
         first->journal.open->urgent |= journal->open->urgent;
+        first->journal.open->prompt |= journal->open->prompt;
         journal->bytes -= journal->open->bytes;
         first->journal.bytes += journal->open->bytes;
         append_parts(first->journal.open, journal->open);

@@ -25,6 +25,7 @@ struct m5_journal {
     uint64_t position; /* changes so far */
     uint64_t sealed;   /* position of the last batch that was sealed */
     uint64_t stored;   /* every change up to here is durable */
+    uint64_t written;  /* ... is written, at least */
     size_t bytes;      /* of batches that are not stored yet */
     struct m5_batch *open;
     bool restoring; /* its batches will be handed to another shard */
@@ -41,7 +42,7 @@ uint8_t *m5_journal_put(struct m5_shard *shard, enum m5_store_op op, struct mqtt
 void m5_journal_touch(struct m5_shard *shard);
 
 /* The batch being written has somebody waiting for it. */
-void m5_journal_urge(struct m5_shard *shard);
+void m5_journal_urge(struct m5_shard *shard, bool until_written);
 
 /* After a restart: what all shards have written becomes one batch, that of shard 0. */
 void m5_journal_gather(struct m5_engine *engine);

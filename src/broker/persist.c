@@ -27,13 +27,23 @@ bool m5_journal_full(const struct m5_shard *shard)
     return shard->journal.bytes >= shard->config->store_bytes_max;
 }
 
+uint64_t m5_durability_position(enum mqtt5_durability durability, uint64_t position)
+{
+    switch (durability) {
+    case MQTT5_DURABILITY_STRICT: return position;
+    case MQTT5_DURABILITY_RELAXED: return position | M5_WHEN_WRITTEN;
+    case MQTT5_DURABILITY_MEMORY: break;
+    }
+    return 0;
+}
+
 uint64_t m5_persist_position(const struct m5_shard *shard, const struct m5_session *session,
                              bool always)
 {
-    if (session == NULL || !session->stored ||
-        (!always && shard->config->durability != MQTT5_DURABILITY_STRICT))
+    if (session == NULL || !session->stored)
         return 0;
-    return session->position;
+    enum mqtt5_durability durability = always ? MQTT5_DURABILITY_STRICT : shard->config->durability;
+    return m5_durability_position(durability, session->position);
 }
 
 /* ---- writing ---- */

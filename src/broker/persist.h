@@ -22,8 +22,12 @@ bool m5_is_stored_topic(const struct m5_shard *shard, struct mqtt5_bytes topic);
 /* True when so much waits to be stored that publishers have to wait. */
 bool m5_journal_full(const struct m5_shard *shard);
 
-/* The position that an answer to @p session waits for, 0: none. @p always: also when its durability
- * is relaxed (steps of QoS 2, where going back would lose or double a later message). */
+/* The position of the journal that an answer waits for: to be durable, to be written
+ * (M5_WHEN_WRITTEN), or 0: it does not wait. */
+uint64_t m5_durability_position(enum mqtt5_durability durability, uint64_t position);
+
+/* The position that an answer to @p session waits for. @p always: until it is durable, whatever the
+ * configuration says (steps of QoS 2, where going back would lose or double a later message). */
 uint64_t m5_persist_position(const struct m5_shard *shard, const struct m5_session *session,
                              bool always);
 

@@ -691,8 +691,7 @@ static uint64_t position_of(struct m5_shard *shard, struct m5_run *run, uint64_t
         for (uint32_t i = 0; i < run->count; i++)
             if (run->items[i].view.qos == 2)
                 m5_persist_incoming(shard, run->publisher, run->items[i].packet_id);
-    bool waits = m5_durability_of(shard->engine, run->topic) == MQTT5_DURABILITY_STRICT;
-    return waits ? journal->position : 0;
+    return m5_durability_position(m5_durability_of(shard->engine, run->topic), journal->position);
 }
 
 /* 3.x cannot be told that its messages were not taken: it sends them again, as new ones. */

@@ -66,9 +66,10 @@ struct m5_shard {
 
     struct m5_pool conn_pool, session_pool, subscription_pool;
     struct m5_journal journal;
-    struct m5_holds holds;
-    uint64_t alive_ms; /* when the store was last told that we live; 0: never */
-    bool retained_set; /* a retained message that is stored, by the run that comes */
+    struct m5_holds holds;         /* until it is durable */
+    struct m5_holds relaxed_holds; /* until it is written */
+    uint64_t alive_ms;             /* when the store was last told that we live; 0: never */
+    bool retained_set;             /* a retained message that is stored, by the run that comes */
     struct m5_chunk_store chunks;
     struct m5_message_store messages;
     struct m5_run run;      /* of the connection whose input is being read */

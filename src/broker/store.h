@@ -18,8 +18,8 @@
  *
  *     m5_shard_stored(shard, batch);   // frees it, lets go the acknowledgements that waited for it
  *
- * and m5_retained_stored(engine, list). A batch with `urgent` false has nobody waiting: it may wait
- * some time for company, e.g. 50 ms.
+ * and m5_retained_stored(engine, list). A batch with neither `urgent` nor `prompt` has nobody
+ * waiting: it may wait some time for company, e.g. 50 ms.
  *
  * Order of causes: what shard B does because of mail from shard A is sealed after A sealed what
  * made it send that mail. So any beginning of the queue is a state that could have been: a message
@@ -69,7 +69,8 @@ struct m5_batch_part; /* memory of a batch, see journal.h */
 struct m5_batch {
     struct m5_batch *next; /* the host's own, from seal to stored */
     uint32_t shard;        /* whom to hand it back to */
-    bool urgent;           /* an acknowledgement waits for it */
+    bool urgent;           /* an acknowledgement waits until it is durable */
+    bool prompt;           /* an acknowledgement waits until it is written */
     uint64_t position;     /* of the last change, counted from 1 on each shard */
     uint64_t changes;
     size_t bytes; /* memory that it takes */
@@ -91,6 +92,11 @@ struct m5_batch *m5_shard_seal(struct m5_shard *shard);
 
 /* @p batch, the oldest one that is out, is durable. On the shard's thread, within a turn. */
 void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch);
+
+/* What was sealed up to @p position is written: it survives this process, not yet a power cut. For
+ * acknowledgements of durability `relaxed`; a store that cannot tell leaves it to
+ * m5_shard_stored(). On the shard's thread, within a turn. */
+void m5_shard_written(struct m5_shard *shard, uint64_t position);
 
 /* @p batch will not be stored: the broker ends. Frees it, lets nothing go. */
 void m5_shard_unstored(struct m5_shard *shard, struct m5_batch *batch);

@@ -463,6 +463,7 @@ static void take_stored(struct m5_worker *worker)
     if (failing != worker->store_failing)
         m5_shard_store_failing(worker->shard, failing);
     worker->store_failing = failing;
+    m5_shard_written(worker->shard, m5_store_written(store, worker->index));
     struct m5_batch *batch = m5_store_take(store, worker->index);
     while (batch != NULL) {
         struct m5_batch *next = batch->next;

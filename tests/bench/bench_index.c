@@ -140,7 +140,7 @@ static void measure(const struct workload *load, unsigned filters)
 static void measure_retained(unsigned count)
 {
     static const struct m5_retained_limits no_limits;
-    struct m5_retained_store *store = m5_retained_new(&heap, &key, &no_limits);
+    struct m5_retained_store *store = m5_retained_new(&heap, &key, &no_limits, 0);
     struct m5_retained_value value = {.payload = m5_bytes_of("21.5"), .expires_at_ms = UINT64_MAX};
     double set_ns[2], worst = 0;
     for (unsigned round = 0; round < 2; round++) {

@@ -346,7 +346,7 @@ static void retained_topics_change_while_others_collect(void **state)
 {
     (void)state;
     static const struct m5_retained_limits no_limits;
-    struct m5_retained_store *store = m5_retained_new(&heap, &key, &no_limits);
+    struct m5_retained_store *store = m5_retained_new(&heap, &key, &no_limits, 0);
     assert_non_null(store);
     const uint64_t seed = test_seed(8);
     pthread_t threads[SHARDS];
@@ -423,7 +423,7 @@ static void a_message_is_seen_live_or_retained_never_neither(void **state)
     static const struct m5_retained_limits no_limits;
     struct race *race = calloc(1, sizeof *race);
     race->index = m5_index_new(&heap, 2, &key);
-    race->store = m5_retained_new(&heap, &key, &no_limits);
+    race->store = m5_retained_new(&heap, &key, &no_limits, 0);
     pthread_t publisher, subscriber;
     assert_int_equal(pthread_create(&publisher, NULL, publish_races, race), 0);
     assert_int_equal(pthread_create(&subscriber, NULL, subscribe_races, race), 0);

@@ -267,7 +267,7 @@ static size_t encode(struct m5_log *log, const struct m5_change_list *changes, u
     return size;
 }
 
-static bool write_group(struct m5_log *log, size_t size)
+static bool write_group(struct m5_log *log, size_t size, void (*written)(void *ctx), void *ctx)
 {
     struct m5_log_segment *segment = log->newest;
     const uint64_t end = log->end + size;
@@ -282,6 +282,8 @@ static bool write_group(struct m5_log *log, size_t size)
             segment->bytes += ZEROS_SIZE;
         }
     }
+    if (written != NULL)
+        written(ctx);
     return fdatasync(segment->fd) == 0;
 }
 
@@ -297,7 +299,7 @@ static void abandon_segment(struct m5_log *log)
 }
 
 enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *changes,
-                               uint64_t wall_ms, char *why)
+                               uint64_t wall_ms, void (*written)(void *ctx), void *ctx, char *why)
 {
     const size_t size = encode(log, changes, wall_ms);
     if (size == 0) {
@@ -312,8 +314,8 @@ enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *
         log->start_anew = false;
         log->end = 0;
     }
-    const bool written = write_group(log, size);
-    if (!written) {
+    const bool done = write_group(log, size, written, ctx);
+    if (!done) {
         abandon_segment(log);
         m5_say(why, "the log cannot be written: %s", strerror(errno));
     } else {
@@ -325,7 +327,7 @@ enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *
         log->buffer = NULL;
         log->buffer_size = 0;
     }
-    return written ? MQTT5_OK : MQTT5_ERR_IO;
+    return done ? MQTT5_OK : MQTT5_ERR_IO;
 }
 
 /* ---- reading ---- */

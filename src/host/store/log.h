@@ -44,10 +44,11 @@ struct m5_log {
 enum mqtt5_error m5_log_open(struct m5_log *log, int dir_fd, bool writable, char *why);
 void m5_log_close(struct m5_log *log);
 
-/* Makes the next group of @p changes and appends it, synced. MQTT5_ERR_IO with a sentence, or
- * MQTT5_ERR_NOMEM: it is to be tried again, and may or may not be found after a crash now. */
+/* Makes the next group of @p changes and appends it, synced; @p written (may be NULL) is called
+ * when it is written and not synced yet. MQTT5_ERR_IO with a sentence, or MQTT5_ERR_NOMEM: it is to
+ * be tried again, and may or may not be found after a crash now. */
 enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *changes,
-                               uint64_t wall_ms, char *why);
+                               uint64_t wall_ms, void (*written)(void *ctx), void *ctx, char *why);
 
 /* Removes all segments, durably. False with errno. */
 bool m5_log_clear(struct m5_log *log);

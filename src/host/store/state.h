@@ -25,6 +25,7 @@ struct m5_batch_list {
 struct m5_store_done {
     pthread_mutex_t mutex;
     atomic_bool any;
+    _Atomic uint64_t written; /* position of the last batch that is written */
     struct m5_batch_list list;
 };
 

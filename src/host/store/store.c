@@ -407,12 +407,18 @@ void m5_store_submit(struct m5_store *store, struct m5_batch *batch)
         store->queued_since_us = m5_steady_us();
     m5_batches_add(&store->queue, batch);
     store->queued_bytes += batch->bytes;
-    store->urgent = was_urgent || batch->urgent;
+    const bool waited_for = batch->urgent || batch->prompt;
+    store->urgent = was_urgent || waited_for;
     const bool full = store->queued_bytes >= store->options.group_bytes;
-    const bool wake = store->asleep && (first || full || (batch->urgent && !was_urgent));
+    const bool wake = store->asleep && (first || full || (waited_for && !was_urgent));
     pthread_mutex_unlock(&store->mutex);
     if (wake)
         pthread_cond_signal(&store->work);
+}
+
+uint64_t m5_store_written(const struct m5_store *store, uint32_t shard)
+{
+    return atomic_load_explicit(&store->done[shard].written, memory_order_acquire);
 }
 
 struct m5_batch *m5_store_take(struct m5_store *store, uint32_t shard)

@@ -116,6 +116,10 @@ void m5_store_submit(struct m5_store *store, struct m5_batch *batch);
  * none. Any thread, one at a time for a shard. Cheap when there is nothing. */
 struct m5_batch *m5_store_take(struct m5_store *store, uint32_t shard);
 
+/* The position up to which what @p shard submitted is written; it may not be durable yet. Moves on
+ * for batches that are `prompt`, at least; `wake` tells. Any thread. */
+uint64_t m5_store_written(const struct m5_store *store, uint32_t shard);
+
 /* True from the `failing` hook's first call to its second. Any thread. */
 bool m5_store_failing(const struct m5_store *store);
 

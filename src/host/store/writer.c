@@ -143,6 +143,21 @@ static bool log_is_full(struct m5_store *store)
     return full;
 }
 
+/* The group is written and not synced yet: that is enough for some. */
+static void group_written(void *ctx)
+{
+    struct m5_store *store = ctx;
+    const struct m5_store_hooks *hooks = &store->options.hooks;
+    uint64_t prompt = 0;
+    for (const struct m5_batch *batch = store->group.first; batch != NULL; batch = batch->next) {
+        atomic_store(&store->done[batch->shard].written, batch->position);
+        prompt |= (uint64_t)batch->prompt << batch->shard;
+    }
+    for (uint32_t i = 0; i < store->options.shards && hooks->wake != NULL; i++)
+        if (prompt >> i & 1)
+            hooks->wake(hooks->ctx, i);
+}
+
 /* Makes the changes of the group durable; false with a sentence. */
 static bool store_group(struct m5_store *store, char *why)
 {
@@ -157,7 +172,8 @@ static bool store_group(struct m5_store *store, char *why)
         return false;
     }
     const uint64_t begin_us = m5_steady_us();
-    if (m5_log_append(&store->log, &store->changes, m5_wall_ms(), why) != MQTT5_OK)
+    if (m5_log_append(&store->log, &store->changes, m5_wall_ms(), group_written, store, why) !=
+        MQTT5_OK)
         return false;
     atomic_store(&store->commit_us, m5_steady_us() - begin_us);
     atomic_fetch_add(&store->commits, 1);
