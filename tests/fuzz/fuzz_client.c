@@ -15,6 +15,7 @@ struct run {
     struct m5_client *client;
     uint64_t now_ms;
     uint32_t accepted, ended;
+    uint64_t last_number; /* of the message that was shown last */
     int mark;
 };
 
@@ -42,8 +43,35 @@ static void drain(struct run *run)
             run->ended++;
         } else if (event.type == M5_CLIENT_MESSAGE) {
             M5_ASSERT(event.publish.topic.len > 0);
+            M5_ASSERT(event.number == 0 || event.number > run->last_number);
+            if (event.number != 0)
+                run->last_number = event.number;
+            if (event.number % 4 != 0) /* most are deferred */
+                M5_ASSERT(m5_client_defer(run->client, event.number) == MQTT5_OK);
+        } else if (event.type == M5_CLIENT_AUTH && event.result.reason_code == 0) {
+            m5_client_auth_done(run->client, MQTT5_OK);
+        } else if (event.type == M5_CLIENT_RESUBSCRIBED) {
+            M5_ASSERT(event.filters.len > 0);
         }
     }
+}
+
+static void acknowledge(struct run *run)
+{
+    const uint8_t what = take(run);
+    const uint64_t back = what & 15;
+    const uint64_t number = run->last_number > back ? run->last_number - back : 0;
+    (void)m5_client_acknowledge(run->client, number, (what & 16) != 0 ? 0x80 : 0);
+}
+
+static void authenticate(struct run *run)
+{
+    const uint8_t what = take(run);
+    const struct mqtt5_bytes data = take_bytes(run, what & 7);
+    if ((what & 8) != 0)
+        (void)m5_client_auth(run->client, data);
+    else
+        run->accepted += m5_client_reauthenticate(run->client, data, &run->mark) == MQTT5_OK;
 }
 
 static void publish(struct run *run)
@@ -56,7 +84,12 @@ static void publish(struct run *run)
     }
     if ((what & 16) != 0)
         message.properties.raw = take_bytes(run, take(run) & 31);
-    message.topic = take_bytes(run, take(run) & 15);
+    if ((what & 136) == 128) {
+        MQTT5_SET(&message.properties, MESSAGE_EXPIRY_INTERVAL);
+        message.properties.message_expiry_interval_s = take(run);
+    }
+    message.topic =
+        (what & 96) == 96 ? m5_bytes_of("a/longer/topic") : take_bytes(run, take(run) & 15);
     message.payload = take_bytes(run, what >> 5);
     run->accepted += m5_client_publish(run->client, &message, &run->mark) == MQTT5_OK;
 }
@@ -120,6 +153,16 @@ static void send_some(struct run *run)
         m5_client_sent(run->client, size);
 }
 
+static void set_returning(struct run *run)
+{
+    const uint8_t what = take(run);
+    m5_client_set_returning(run->client, (what & 1) != 0);
+    if ((what & 2) != 0)
+        (void)m5_client_set_credentials(run->client, (what & 4) != 0 ? "name" : NULL,
+                                        (what & 8) != 0 ? "secret" : NULL);
+    m5_client_relax(run->client);
+}
+
 static void open(struct run *run)
 {
     const enum m5_client_start start =
@@ -132,6 +175,8 @@ static void connect(struct run *run)
 {
     static const uint8_t connack[] = {0x20, 9, 0, 0, 6, 0x22, 0, 9, 0x21, 0, 9};
     open(run);
+    if (m5_client_wants_auth(run->client))
+        (void)m5_client_auth(run->client, (struct mqtt5_bytes){0});
     while (m5_client_output(run->client).len > 0)
         m5_client_sent(run->client, m5_client_output(run->client).len);
     feed(run, m5_bytes(connack, sizeof connack));
@@ -140,7 +185,7 @@ static void connect(struct run *run)
 
 static void step(struct run *run)
 {
-    switch (take(run) % 14) {
+    switch (take(run) % 18) {
     case 0: feed(run, take_bytes(run, take(run))); break;
     case 1:
     case 2: feed_answer(run); break;
@@ -157,6 +202,10 @@ static void step(struct run *run)
     case 10: open(run); break;
     case 11: disconnect(run); break;
     case 12: test_allocator_fail_nth(&run->allocator, take(run) & 15); break;
+    case 13: acknowledge(run); break;
+    case 14: authenticate(run); break;
+    case 15: set_returning(run); break;
+    case 16: run->accepted += m5_client_ping(run->client, &run->mark) == MQTT5_OK; break;
     default: connect(run); break;
     }
     m5_client_check(run->client);
@@ -167,10 +216,21 @@ static void step(struct run *run)
     m5_client_check(run->client);
 }
 
+/* The host's to call, never the engine's. */
+static enum mqtt5_error no_handler(void *ctx, enum mqtt5_auth_step step, struct mqtt5_bytes data,
+                                   struct mqtt5_bytes *reply)
+{
+    (void)ctx;
+    (void)step;
+    (void)data;
+    (void)reply;
+    M5_UNREACHABLE();
+}
+
 static bool make(struct run *run)
 {
     struct mqtt5_client_options config;
-    const uint8_t what = take(run);
+    const uint8_t what = take(run), habits = take(run);
     mqtt5_client_options_init(&config);
     config.version = (what & 1) != 0 ? MQTT5_VERSION_3_1_1 : MQTT5_VERSION_5;
     config.clean_start = (what & 2) != 0;
@@ -180,8 +240,18 @@ static bool make(struct run *run)
     config.client_id = (what & 32) != 0 ? "" : "c";
     config.receive_maximum = (uint16_t)(1 + (what >> 6));
     config.maximum_packet_size = 4096;
-    config.queued_messages_max = 64;
     config.connect_timeout_ms = 1000;
+    config.reconnect.enabled = (habits & 1) != 0;
+    config.deferred_acks = (habits & 2) != 0;
+    config.ack_lapse_ms = (habits & 4) != 0 ? 5000 : 0;
+    config.auto_aliases_max = (habits & 8) != 0 ? 4 : 0;
+    config.overflow = (enum mqtt5_overflow)((habits >> 4) % 3);
+    config.queued_messages_max = (habits & 64) != 0 ? 3 : 64;
+    config.offline_qos0 = (habits & 128) != 0;
+    if ((what & 128) != 0 && config.version == MQTT5_VERSION_5 && (habits & 64) != 0) {
+        config.auth_method = "M";
+        config.auth = no_handler;
+    }
     return m5_client_new(&config, &run->allocator.table, run->now_ms, &run->client) == MQTT5_OK;
 }
 
