@@ -120,7 +120,7 @@ EVENTS = {
     'log.suppressed': 'how many lines of an event were left out',
 }
 TYPES = {'string': 'text', 'bool': 'true or false', 'integer': 'number', 'seconds': 'seconds',
-         'milliseconds': 'milliseconds', 'size': 'bytes'}
+         'milliseconds': 'milliseconds', 'size': 'bytes', 'property': 'words'}
 
 
 class Missing(Exception):
@@ -170,7 +170,14 @@ def flag(option):
     """`-t`, `--topic TOPIC`"""
     short = f'`-{option["alias"]}`, ' if option['alias'] else ''
     value = f' {option["value"]}' if option['value'] and option['type'] != 'choice' else ''
-    return f'{short}`--{option["name"]}{value}`'
+    others = ', '.join(f'`{name}`' for name in other_names(option))
+    return f'{short}`--{option["name"]}{value}`' + (f' (also {others})' if others else '')
+
+
+def other_names(option):
+    """-C, --synonym"""
+    return ([f'-{option["also"]}'] if option['also'] else []) + \
+        ([f'--{option["synonym"]}'] if option['synonym'] else [])
 
 
 def at_limit(option):
@@ -208,7 +215,7 @@ def make_variables(reference):
     for command in reference['commands']:
         for option in command['options']:
             usual = 'MQTT5_' + option['name'].replace('-', '_').upper()
-            if option['env'] != usual:
+            if option['env'] not in ('', usual):
                 lines.append(f'- `mqttv5 {command["name"]} --{option["name"]}`: `{option["env"]}`')
     return '\n'.join(lines)
 
@@ -368,9 +375,13 @@ def roff_option(option):
         text += ' One of ' + ', '.join(option['choices']) + '.'
     if option['repeatable']:
         text += ' May be repeated.'
+    if other_names(option):
+        text += f' Also {", ".join(other_names(option))}.'
     if option['default'] is not None:
         text += f' Default: {option["default"]}.'
-    return f'.TP\n{name}\n{roff(text)} Variable: {roff(option["env"])}.\n'
+    if option['env']:
+        text += f' Variable: {option["env"]}.'
+    return f'.TP\n{name}\n{roff(text)}\n'
 
 
 def man_head(title, section_name, version, summary, synopsis):
@@ -393,14 +404,17 @@ def make_manual(reference, command):
     text = man_head(name.upper(), name, reference['version'], command['summary'],
                     f'.B mqttv5 {command["name"]}\n{roff(command["usage"])}')
     if command['notes']:
-        text += '.SH DESCRIPTION\n' + roff(command['notes'])
+        text += '.SH DESCRIPTION\n.nf\n' + roff(command['notes']) + '.fi\n'
     if command['options']:
-        text += '.SH OPTIONS\nA flag counts before its variable, and that before the default.\n'
+        has_file = any(o['name'] == 'options-file' for o in command['options'])
+        text += '.SH OPTIONS\nA flag counts before its variable, and that before the ' + \
+            ('options file and the ' if has_file else '') + 'default.\n'
     for option in command['options']:
         if option['group']:
             text += f'.SS {roff(option["group"])}\n'
         text += roff_option(option)
     text += '.SH EXIT STATUS\n0: it worked. 1: it did not. 2: the command line makes no sense.\n'
+    text += roff(command['exits'] or '') + ('\n' if command['exits'] else '')
     others = [c['name'] for c in reference['commands'] if c is not command]
     return text + see_also(['mqttv5'] + [f'mqttv5-{other}' for other in others])
 

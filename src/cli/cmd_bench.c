@@ -411,19 +411,20 @@ const struct cli_command cmd_bench = {
     .name = "bench",
     .summary = "load a server, and measure",
     .usage = "[options]",
-    .notes =
-        "Examples:\n"
-        "  mqttv5 bench --publishers 10 --subscribers 10 --qos 1\n"
-        "  mqttv5 bench --mode latency --rate 20000 --publishers 100 --plot latency.svg\n"
-        "  mqttv5 bench --mode connections --concurrency 100 --json\n"
-        "  mqttv5 bench --publishers 1 --subscribers 100 --topics 1\n"
-        "\n"
-        "With a rate, messages are due at equal distances whatever the server does, and a latency\n"
-        "counts from when a message was due: a server that stands still for a while does not hide\n"
-        "it (no \"coordinated omission\"). Without, each publisher and topic has --inflight\n"
-        "messages under way, and latencies say little beyond that.\n"
-        "Everything runs on one thread. The table says how much of a core that took: near 100 %\n"
-        "the figures are those of this program, and not of the server.\n",
+    .notes = "Examples:\n"
+             "  mqttv5 bench --publishers 10 --subscribers 10 --qos 1\n"
+             "  mqttv5 bench --mode latency --rate 20000 --publishers 100 --plot latency.svg\n"
+             "  mqttv5 bench --mode connections --concurrency 100 --json\n"
+             "  mqttv5 bench --publishers 1 --subscribers 100 --topics 1\n"
+             "\n"
+             "With a rate, messages are due at equal distances whatever the server\n"
+             "does, and a latency counts from when a message was due: a server that\n"
+             "stands still for a while cannot hide it (no coordinated omission).\n"
+             "Without, each publisher and topic has --inflight messages under way.\n"
+             "\n"
+             "Everything runs on one thread. The result says how much of a core that\n"
+             "took: near 100 % the figures are those of this program, and not of the\n"
+             "server.\n",
     .exits = "1 also says that messages of QoS 1 or 2 were lost, or came twice at QoS 2.",
     .tables = tables,
     .options_size = sizeof(struct bench_options),

@@ -33,8 +33,12 @@ static void put_bash_pattern(const struct cli_command *command, const struct cli
                              FILE *out)
 {
     fprintf(out, "    %s:--%s", command->name, option->name);
+    if (option->synonym != NULL)
+        fprintf(out, "|%s:--%s", command->name, option->synonym);
     if (option->alias != 0)
         fprintf(out, "|%s:-%c", command->name, option->alias);
+    if (option->also != 0)
+        fprintf(out, "|%s:-%c", command->name, option->also);
     fputs(")\n        ", out);
 }
 

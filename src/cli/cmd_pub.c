@@ -290,7 +290,7 @@ static void on_change(void *ctx, const struct mqtt5_client_change *change)
     pthread_mutex_lock(&pub->lock);
     pub->disconnected = change->state == MQTT5_CLIENT_DISCONNECTED;
     if (change->state == MQTT5_CLIENT_WAITING || pub->handed_over > 0)
-        cli_connection_status(pub->call, &pub->options->connection, change);
+        cli_connection_status(pub->call, &pub->options->connection, pub->client, change);
     wake(pub);
     pthread_mutex_unlock(&pub->lock);
 }
@@ -902,9 +902,9 @@ const struct cli_command cmd_pub = {
              "  mqttv5 pub -t door -m open -q 2 --at 18:30 --auto-reconnect\n"
              "  mqttv5 pub -L mqtt://me:secret@host/a/topic -n -r\n"
              "\n"
-             "At the end everything that was read has been handed to the server, and at QoS 1 and\n"
-             "2 acknowledged. Ctrl+C stops the reading and waits 5 s for what is under way; a\n"
-             "second one ends at once.\n",
+             "At the end everything that was read has been handed to the server, and\n"
+             "at QoS 1 and 2 acknowledged. Ctrl+C stops the reading and waits 5 s for\n"
+             "what is under way; a second one ends at once.\n",
     .tables = tables,
     .options_size = sizeof(struct pub_options),
     .run = run,

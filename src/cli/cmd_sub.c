@@ -286,7 +286,7 @@ static void on_change(void *ctx, const struct mqtt5_client_change *change)
     sub->connected = change->state == MQTT5_CLIENT_CONNECTED;
     sub->over = change->state == MQTT5_CLIENT_DISCONNECTED;
     if (sub->subscribed)
-        cli_connection_status(sub->call, &sub->options->connection, change);
+        cli_connection_status(sub->call, &sub->options->connection, sub->client, change);
 }
 
 static void on_refused(void *ctx, struct mqtt5_bytes filter, uint8_t reason_code)
@@ -604,24 +604,27 @@ const struct cli_command cmd_sub = {
     .name = "sub",
     .summary = "subscribe, and print what arrives",
     .usage = "--topic FILTER [options]",
-    .notes =
-        "Examples:\n"
-        "  mqttv5 sub --topic 'sensors/+' --verbose\n"
-        "  mqttv5 sub -t 'a/#' -t b --qos 1 --json | jq .payload\n"
-        "  mqttv5 sub -t jobs -q 1 -c worker-1 --no-clean-start --session-expiry 1h\n"
-        "  mqttv5 sub -t '#' -T 'private/#' -F '@H:@M:@S %t %p'\n"
-        "  mqttv5 sub -t 'old/#' --remove-retained --retained-only -W 5s\n"
-        "\n"
-        "Formats (the language of mosquitto_sub -F):\n"
-        "  %t topic   %p payload   %x %X in hexadecimal   %l its length   %q QoS   %r retain flag\n"
-        "  %m packet identifier   %A topic alias   %C content type   %D correlation data\n"
-        "  %E message expiry   %F payload format   %P user properties   %R response topic\n"
-        "  %S subscription identifier   %I date and time   %U Unix time with nanoseconds\n"
-        "  %j JSON with the payload as a string   %J JSON with the payload as JSON   %% a %\n"
-        "  @X strftime's %X, @N nanoseconds, @@ a @   \\n \\r \\t \\0 \\a \\e \\v \\\\\n"
-        "  Between % and the letter: - to the left, 0 with zeros, a width, .N at most N bytes.\n"
-        "\n"
-        "Payloads are all that goes to standard output.\n",
+    .notes = "Examples:\n"
+             "  mqttv5 sub --topic 'sensors/+' --verbose\n"
+             "  mqttv5 sub -t 'a/#' -t b --qos 1 --json | jq .payload\n"
+             "  mqttv5 sub -t jobs -q 1 -c worker-1 --no-clean-start --session-expiry 1h\n"
+             "  mqttv5 sub -t '#' -T 'private/#' -F '@H:@M:@S %t %p'\n"
+             "  mqttv5 sub -t 'old/#' --remove-retained --retained-only -W 5s\n"
+             "\n"
+             "Formats (the language of mosquitto_sub -F):\n"
+             "  %t topic               %p payload            %x %X in hexadecimal\n"
+             "  %l length of payload   %q QoS                %r retain flag\n"
+             "  %m packet identifier   %A topic alias        %C content type\n"
+             "  %D correlation data    %E message expiry     %F payload format\n"
+             "  %P user properties     %R response topic     %S subscription ident.\n"
+             "  %I date and time       %U Unix time          %% a %\n"
+             "  %j JSON, the payload as a string; %J JSON, the payload as JSON\n"
+             "  @X what strftime makes of %X; @N nanoseconds; @@ a @\n"
+             "  \\n \\r \\t \\0 \\a \\e \\v \\\\\n"
+             "  Between % and the letter: - to the left, 0 with zeros, a least width,\n"
+             "  and .N for at most N bytes of a text.\n"
+             "\n"
+             "Payloads are all that goes to standard output.\n",
     .exits = "27: --timeout was over (as with mosquitto_sub).",
     .tables = tables,
     .options_size = sizeof(struct sub_options),

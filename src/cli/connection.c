@@ -67,6 +67,7 @@ const struct cli_option cli_server_options[] = {
      .value = "TEXT",
      .help = "password (others can see it in a process list: prefer the variable)"},
     {.name = "protocol-version",
+     .alias = 'V',
      .type = CLI_CHOICE,
      .offset = FIELD(version),
      .choices = versions,
@@ -447,16 +448,17 @@ bool cli_connect(const struct cli_call *call, const struct cli_connection *optio
 }
 
 void cli_connection_status(const struct cli_call *call, const struct cli_connection *options,
-                           const struct mqtt5_client_change *change)
+                           struct mqtt5_client *client, const struct mqtt5_client_change *change)
 {
+    char why[512];
     if (options->quiet || !options->auto_reconnect)
         return;
+    mqtt5_client_why(client, why, sizeof why);
     if (change->state == MQTT5_CLIENT_WAITING)
-        cli_error(call, "connection lost: %s; attempt %u in %.1f s",
-                  change->result.error == MQTT5_ERR_REFUSED
-                      ? cli_reason_text(change->result.reason_code)
-                      : mqtt5_error_text(change->result.error),
-                  change->attempt, change->retry_ms / 1000.0);
+        cli_error(call, "%s: %s; attempt %u in %.1f s",
+                  change->attempt <= 1 ? "connection lost" : "cannot connect",
+                  why[0] != 0 ? why : mqtt5_error_text(change->result.error), change->attempt,
+                  change->retry_ms / 1000.0);
     else if (change->state == MQTT5_CLIENT_CONNECTED)
         cli_status("Connected%s", change->result.session_present ? ", the session goes on" : "");
 }

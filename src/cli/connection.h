@@ -52,7 +52,7 @@ bool cli_connect(const struct cli_call *call, const struct cli_connection *optio
 
 /* Says on standard error what @p change of a client that reconnects means to people. */
 void cli_connection_status(const struct cli_call *call, const struct cli_connection *options,
-                           const struct mqtt5_client_change *change);
+                           struct mqtt5_client *client, const struct mqtt5_client_change *change);
 
 /* Sends DISCONNECT, with the properties of -D disconnect, and waits until it is out. */
 void cli_disconnect(const struct cli_call *call, const struct cli_connection *options,
