@@ -47,11 +47,16 @@ foreach(source IN LISTS store_sources)
     set_tests_properties(store_${name} PROPERTIES LABELS "unit;threads" TIMEOUT 120)
 endforeach()
 
-# These two see the engine only: DESIGN.md section 2 keeps the host out of them.
+# These three see the engine only: DESIGN.md section 2 keeps the host out of them.
 file(GLOB_RECURSE sim_sources CONFIGURE_DEPENDS ${tests}/sim/*.c)
 if(sim_sources)
     m5_test_program(mqtt5_sim ${sim_sources})
     target_link_libraries(mqtt5_sim PRIVATE m5_client m5_broker)
+endif()
+file(GLOB_RECURSE simclient_sources CONFIGURE_DEPENDS ${tests}/simclient/*.c)
+if(simclient_sources)
+    m5_test_program(mqtt5_simclient ${simclient_sources})
+    target_link_libraries(mqtt5_simclient PRIVATE m5_client m5_broker)
 endif()
 file(GLOB_RECURSE golden_sources CONFIGURE_DEPENDS ${tests}/golden/*.c)
 if(golden_sources)
@@ -75,7 +80,8 @@ foreach(source IN LISTS tsan_sources)
 endforeach()
 
 # Unit tests with threads in them, which it looks at as well.
-foreach(name IN ITEMS client_host_test auth_guard_test auth_verifier_test)
+foreach(name IN ITEMS client_host_test auth_guard_test auth_verifier_test
+        auth_policy_test)
     if(TARGET ${name})
         add_dependencies(thread_tests ${name})
         set_tests_properties(${name} PROPERTIES LABELS "unit;threads")
