@@ -36,6 +36,8 @@ enum mqtt5_error m5_client_new(const struct mqtt5_client_options *config,
         return MQTT5_ERR_NOMEM;
     client->allocator = allocator;
     client->config = *config;
+    if (config->version != MQTT5_VERSION_5) /* whose servers cannot be told of it */
+        client->config.receive_maximum = UINT16_MAX;
     client->version = config->version;
     client->now_ms = now_ms;
     client->info.state = MQTT5_CLIENT_DISCONNECTED;
