@@ -514,6 +514,15 @@ def compile_steps(scenario):
             if line == "stop":
                 steps.append((number, "stop", None, None))
                 continue
+            m = re.match(r"^(restart|crash)(?:\s+down\s+(\S+))?$", line)
+            if m:
+                down = parse_duration(m.group(2), where) if m.group(2) else 0.0
+                steps.append((number, m.group(1), None, down))
+                continue
+            m = re.match(r"^store (fails|works|holds|goes on)$", line)
+            if m:
+                steps.append((number, "store", None, m.group(1)))
+                continue
             m = STEP_RE.match(line)
             if not m:
                 raise ScriptError("%s: cannot read: %s" % (where, line))

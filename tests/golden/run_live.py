@@ -102,7 +102,7 @@ def more_follows(steps, i):
     for _, verb, name, body in steps[i + 1:]:
         if name == steps[i][2] and verb in ("<", "<&"):
             return "nothing" not in body[0]
-        if verb in ("advance", "stop") or name == steps[i][2] and verb != "<?":
+        if name is None or name == steps[i][2] and verb != "<?":
             return False
     return False
 
@@ -117,8 +117,8 @@ def forgive(step):
 
 
 class Runner:
-    def __init__(self, host, port, options, stop=None):
-        self.host, self.port, self.options, self.stop = host, port, options, stop
+    def __init__(self, host, port, options, broker=None):
+        self.host, self.port, self.options, self.broker = host, port, options, broker
         self.connections, self.env = {}, {}
         self.now = None  # the planned time, from the first `advance` on
 
@@ -129,15 +129,18 @@ class Runner:
         total = sum(s[3] for s in steps if s[1] == "advance")
         if total > self.options.max_advance:
             raise Skip("needs %gs of time" % total)
-        if any(s[1] == "stop" for s in steps) and self.stop is None:
+        if any(s[1] in ("stop", "restart", "crash") for s in steps) and self.broker is None:
             raise Skip("must stop the broker")
+        if any(s[1] == "store" for s in steps):
+            raise Skip("needs a store that waits, or fails, when told to")
         i, pending = 0, None
         try:
             while i < len(steps):
                 number, verb, name, body = steps[i]
                 where = "%s:%d" % (scenario.path, number)
                 # A step sent on one connection is given time to act before the next speaks.
-                if pending not in (None, name) and verb in (">", "open", "close", "stop"):
+                if pending not in (None, name) and verb in (">", "open", "close", "stop",
+                                                            "restart", "crash"):
                     time.sleep(SETTLE_S)
                 pending = name if verb in (">", "close") else None
                 if verb == "<&":
@@ -165,7 +168,9 @@ class Runner:
         if verb == "advance":
             self.advance(body)
         elif verb == "stop":
-            self.stop()
+            self.broker.terminate()
+        elif verb in ("restart", "crash"):
+            self.again(verb == "crash", body, where)
         elif verb == "open":
             if name in self.connections:
                 self.connections.pop(name).close()
@@ -177,6 +182,20 @@ class Runner:
             self.connection(name, where).send(build(body, self.env, where))
         else:
             self.expect(self.connection(name, where), name, body, where)
+
+    def again(self, crash, down, where):
+        """The broker goes, and comes back on the same port with the same store."""
+        for name, conn in sorted(self.connections.items()):
+            if conn.next_packet(0) is not None:
+                raise Failure("%s: %s has got more than the conversation says" % (where, name))
+        self.broker.go(crash)
+        for conn in self.connections.values():
+            conn.close()
+        self.connections = {}
+        time.sleep(down)
+        if self.now is not None:
+            self.now += down
+        self.broker.start()
 
     def advance(self, seconds):
         """Sleeps until the planned moment: what the steps between took does not add up."""
@@ -339,6 +358,7 @@ OURS_SWITCHES = {
 }
 OURS_CHOICES = {
     "queue_policy": ["drop_newest", "drop_oldest"],
+    "durability": ["strict", "relaxed", "memory"],
     "shared_strategy": ["round_robin", "random", "sticky", "least_inflight", "hash_topic",
                         "hash_clientid"],
 }
@@ -346,6 +366,9 @@ OURS_CHOICES = {
 
 def ours(key, value):
     """The flags of `mqttv5 broker` that set this key."""
+    if key == "durability_for":
+        return [w for rule in value.split(",")
+                for w in ("--durability-for", "=".join(rule.rsplit(":", 1)))]
     if key == "allow_anonymous":
         raise Skip("the command line allows anonymous clients on loopback")
     if key in OURS_SWITCHES:
@@ -364,6 +387,10 @@ MOSQUITTO = {
 }
 
 
+def comes_back(scenario):
+    return any(re.match("(restart|crash)", text) for _, text in scenario.steps)
+
+
 def free_port():
     s = socket.socket()
     s.bind(("127.0.0.1", 0))
@@ -373,10 +400,11 @@ def free_port():
 
 
 class Broker:
-    """A broker process, started for one configuration."""
+    """A broker process, started for one configuration; with a fresh folder if it is to come back."""
 
-    def __init__(self, options, config):
+    def __init__(self, options, config, keeps=False):
         self.port = free_port()
+        self.folder = tempfile.TemporaryDirectory() if keeps else None
         command = options.mosquitto or options.command
         if options.mosquitto:
             lines = ["listener %d 127.0.0.1" % self.port, "allow_anonymous true"]
@@ -388,10 +416,35 @@ class Broker:
         else:
             extra = [w for k, v in config.items() for w in ours(k, v)]
             argv = shlex.split(command.replace("{port}", str(self.port))) + extra
+            if keeps:
+                argv = self.with_folder(argv)
+        self.argv = argv
         self.log = tempfile.TemporaryFile()
-        self.process = subprocess.Popen(argv, stdout=self.log, stderr=self.log,
+        self.start()
+
+    def with_folder(self, argv):
+        if "--storage-backend" in argv:
+            at = argv.index("--storage-backend")
+            argv = argv[:at] + argv[at + 2:]
+        return argv + ["--storage-dir", self.folder.name]
+
+    def start(self):
+        self.process = subprocess.Popen(self.argv, stdout=self.log, stderr=self.log,
                                         stdin=subprocess.DEVNULL)
-        self.wait_ready(argv)
+        self.wait_ready(self.argv)
+
+    def go(self, crash):
+        """Ends the process, at once or in order, and waits for it."""
+        if crash:
+            self.process.kill()
+        else:
+            self.process.terminate()
+        try:
+            code = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            raise Failure("the broker does not end\n" + self.output())
+        if not crash and code != 0:
+            raise Failure("the broker ended with %d\n%s" % (code, self.output()))
 
     @staticmethod
     def translate(table, key, value):
@@ -465,16 +518,16 @@ class Worker(threading.Thread):
         if self.options.port:
             if scenario.broker:
                 raise Skip("needs broker: " + str(scenario.broker))
-            host, port, stop = self.options.host, self.options.port, None
+            host, port, broker = self.options.host, self.options.port, None
         else:
-            self.ensure_broker(scenario.broker)
-            host, port, stop = "127.0.0.1", self.broker.port, self.broker.terminate
+            self.ensure_broker(scenario)
+            host, port, broker = "127.0.0.1", self.broker.port, self.broker
         try:
-            Runner(host, port, self.options, stop).run(scenario)
+            Runner(host, port, self.options, broker).run(scenario)
             if not self.options.port and self.broker.process.poll() not in (None, 0):
                 raise Failure("the broker died\n" + self.broker.output())
         finally:
-            stopped = any(t == "stop" for _, t in scenario.steps)
+            stopped = any(t == "stop" for _, t in scenario.steps) or comes_back(scenario)
             if not self.options.port and (stopped or self.broker.process.poll() is not None):
                 self.broker.kill()
                 self.broker = None
@@ -482,21 +535,24 @@ class Worker(threading.Thread):
                 clean_broker(host, port, client_ids_of(scenario))
         return ("passed", "")
 
-    def ensure_broker(self, config):
+    def ensure_broker(self, scenario):
         for attempts_left in (3, 2, 1, 0):
             try:
-                self.have_broker(config)
+                self.have_broker(scenario.broker, comes_back(scenario))
                 return
             except ScriptError:  # somebody else may have taken the port that was free
                 if not attempts_left:
                     raise
 
-    def have_broker(self, config):
-        if self.broker and (self.config != config or self.broker.process.poll() is not None):
+    def have_broker(self, config, keeps):
+        if self.broker and (keeps or self.config != config or
+                            self.broker.process.poll() is not None):
             self.broker.kill()
             self.broker = None
         if not self.broker:
-            self.broker, self.config = Broker(self.options, config), config
+            if keeps and self.options.mosquitto:
+                raise Skip("must come back with its store")
+            self.broker, self.config = Broker(self.options, config, keeps), config
 
 
 def arguments():
