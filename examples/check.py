@@ -43,6 +43,12 @@ def check_programs(folder):
             sys.exit('simple_client printed something else')
         if run(folder / 'publish_many', url, '20000') != '20000 messages acknowledged\n':
             sys.exit('publish_many printed something else')
+        if run(folder / 'resilient_publisher', url, '1000') != 'all readings arrived\n':
+            sys.exit('resilient_publisher printed something else')
+        if run(folder / 'request_answer', url) != '21.5 °C\n':
+            sys.exit('request_answer printed something else')
+        if run(folder / 'test_with_mock') != 'tested\n':
+            sys.exit('test_with_mock printed something else')
     finally:
         broker.terminate()
         code = broker.wait(TIMEOUT_S)

@@ -276,10 +276,6 @@ extern "C" {
 /** Sets the defaults that the fields name; all others are 0, false, NULL or empty. */
 MQTT5_API void mqtt5_client_options_init(struct mqtt5_client_options *options);
 
-/* The names of before, while programs move: a client that does not reconnect by itself. */
-#define mqtt5_client_config mqtt5_client_options
-MQTT5_API void mqtt5_client_config_init(struct mqtt5_client_options *options);
-
 /** Makes a client; nothing is sent before mqtt5_client_connect(). @p options is copied.
  *  @return MQTT5_OK, MQTT5_ERR_NOMEM, MQTT5_ERR_CONFIG (a limit of 0, an unknown version, 3.1.1
  *  with an empty id and no clean start, numbers of `reconnect` out of range, a method without a

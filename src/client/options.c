@@ -29,9 +29,3 @@ void mqtt5_client_options_init(struct mqtt5_client_options *config)
                       .redirects_max = 3},
     };
 }
-
-void mqtt5_client_config_init(struct mqtt5_client_options *options)
-{
-    mqtt5_client_options_init(options);
-    options->reconnect.enabled = false;
-}
