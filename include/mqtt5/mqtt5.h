@@ -8,6 +8,7 @@
 #include <mqtt5/bytes.h>
 #include <mqtt5/client.h>
 #include <mqtt5/error.h>
+#include <mqtt5/mock.h>
 #include <mqtt5/namespace.h>
 #include <mqtt5/packet.h>
 #include <mqtt5/property.h>
