@@ -282,6 +282,8 @@ static bool turn(struct golden_world *world, uint32_t index)
 {
     struct m5_shard *shard = start_turn(world, index);
     bool busy = world->mode.store && disk_sim_hand_back(&world->disk, index);
+    if (world->mode.store && !world->store_fails)
+        disk_sim_written(&world->disk, index);
     busy |= give_input(world, index);
     busy |= finish_turn(world, shard, index);
     for (struct m5_conn *conn; (conn = m5_shard_next_dirty(shard)) != NULL;) {
@@ -474,7 +476,7 @@ void golden_world_crash(struct golden_world *world, uint64_t down_ms)
     world->now_ms += down_ms;
     world->epoch_ms += EPOCH_MS / 2;
     world->mode.shards = world->mode.shards % 3 + 1;
-    world->store_waits = false;
+    world->store_waits = world->store_fails = false;
     start_engine(world);
 }
 
@@ -496,6 +498,7 @@ static void set_failing(struct golden_world *world, bool failing)
 void golden_world_store(struct golden_world *world, enum golden_store_word word)
 {
     world->store_waits = word == GOLDEN_FAILS || word == GOLDEN_HOLDS;
+    world->store_fails = word == GOLDEN_FAILS;
     if (word == GOLDEN_FAILS || word == GOLDEN_WORKS)
         set_failing(world, word == GOLDEN_FAILS);
     run_until_rest(world);

@@ -52,6 +52,7 @@ struct golden_world {
     struct mqtt5_durability_rule rules[GOLDEN_RULES];
     struct disk_sim disk;
     bool store_waits; /* it commits nothing for now */
+    bool store_fails;
     uint64_t now_ms;
     uint64_t epoch_ms; /* where the engine's clock began, on ours: anew with each start */
     uint32_t opened;

@@ -327,6 +327,12 @@ bool disk_sim_hand_back(struct disk_sim *disk, uint32_t shard)
     return some;
 }
 
+void disk_sim_written(struct disk_sim *disk, uint32_t shard)
+{
+    if (disk->position[shard] > 0)
+        m5_shard_written(m5_engine_shard(disk->engine, shard), disk->position[shard]);
+}
+
 bool disk_sim_has(const struct disk_sim *disk, uint64_t tag)
 {
     return disk->count == 0 || disk->queue[0].tag > tag;

@@ -68,6 +68,9 @@ void disk_sim_commit_all(struct disk_sim *disk);
  * there was something. */
 bool disk_sim_hand_back(struct disk_sim *disk, uint32_t shard);
 
+/* What shard @p shard has sealed is written, if not durable; in its turn, as above. */
+void disk_sim_written(struct disk_sim *disk, uint32_t shard);
+
 /* True: every tag up to @p tag is durable, or nothing of it was ever sealed. */
 bool disk_sim_has(const struct disk_sim *disk, uint64_t tag);
 
