@@ -130,6 +130,11 @@ struct mqtt5_broker_options {
     struct mqtt5_broker_config config;
     const struct mqtt5_listener *listeners; /**< default: 127.0.0.1:1883 and [::1]:1883 */
     size_t listener_count;
+    /** Who may connect and what they may do; NULL = see config.allow_anonymous, everything. Copied;
+     *  read by mqtt5_broker_new() and mqtt5_broker_reload(). docs/security.md has the formats. */
+    const char *password_file;
+    const char *acl_file;
+    const char *ban_file; /**< networks that may not connect */
     /** Folder of the store, made if it is missing; NULL = everything is in memory only. One broker
      *  per folder. */
     const char *storage_dir;
@@ -171,6 +176,13 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_new(
  *  @return MQTT5_OK, or MQTT5_ERR_IO when a worker could not be started or something could not be
  *  stored (nothing that was acknowledged). */
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker);
+
+/** Reads the password, access control and ban files again; what they say counts at once, for live
+ *  subscriptions and queued messages, too. Any thread, one at a time. @return MQTT5_OK, or
+ *  MQTT5_ERR_CONFIG and in @p why (may be NULL) a sentence with file and line: all stay as they
+ *  were. */
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_reload(struct mqtt5_broker *broker,
+                                                               const char **why);
 
 /** Asks mqtt5_broker_run() to end. Any thread, and safe in a signal handler. */
 MQTT5_API void mqtt5_broker_stop(struct mqtt5_broker *broker);

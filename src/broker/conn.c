@@ -611,11 +611,9 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
             m5_handle_connect(conn, &frame);
         else
             handle_packet(conn, &frame);
-        if (is_checking(conn))
-            break; /* the CONNECT is read again when there is an answer */
+        if (is_checking(conn) || conn->state == M5_CONN_MOVING)
+            break; /* the CONNECT is read again, when there is an answer or where it belongs */
         packets++;
-        if (conn->state == M5_CONN_MOVING)
-            break; /* the CONNECT goes along */
         at += frame.size;
     }
     m5_run_flush(conn->shard);
@@ -775,8 +773,6 @@ void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes)
     uint64_t before = m5_get(&shard->counters.bytes_received);
     m5_conn_feed(conn, bytes);
     M5_UNCOUNT(shard, bytes_received, m5_get(&shard->counters.bytes_received) - before);
-    if (conn->state != M5_CONN_NEW)
-        M5_UNCOUNT(shard, packets_received, 1); /* the CONNECT */
 }
 
 static void read_credentials(const struct m5_conn *conn, struct m5_credentials *out)

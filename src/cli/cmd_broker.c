@@ -29,7 +29,7 @@ struct broker_call {
     uint64_t workers;
     bool allow_anonymous, no_sys_topics, log_json, verbose, debug, non_interactive;
     int storage_backend, storage_damaged, durability, queue_policy, shared_strategy, log_level;
-    const char *storage_dir;
+    const char *storage_dir, *password_file, *acl_file, *ban_file;
     struct cli_strings durability_rules;
     const char *response_information;
 #define X(group, field, ...) uint64_t field;
@@ -86,7 +86,23 @@ static const struct cli_option option_table[] = {
     {.name = "allow-anonymous",
      .type = CLI_BOOL,
      FIELD(allow_anonymous),
-     .help = "serve clients without user name; implied when listening on loopback only"},
+     .help = "serve clients without user name; implied when listening on loopback only and "
+             "without a password file"},
+    {.name = "auth-password-file",
+     .type = CLI_STRING,
+     FIELD(password_file),
+     .value = "FILE",
+     .help = "users and their passwords (mqttv5 passwd, or Mosquitto's)"},
+    {.name = "acl-file",
+     .type = CLI_STRING,
+     FIELD(acl_file),
+     .value = "FILE",
+     .help = "who may publish and subscribe to what (mqttv5 acl, or Mosquitto's)"},
+    {.name = "ban-file",
+     .type = CLI_STRING,
+     FIELD(ban_file),
+     .value = "FILE",
+     .help = "addresses and networks that may not connect"},
     {.name = "workers",
      .type = CLI_INTEGER,
      FIELD(workers),
@@ -256,10 +272,10 @@ static int read_hosts(const struct cli_call *call, struct listeners *out)
         const char *why = m5_endpoint_parse(text, DEFAULT_PORT, endpoint);
         if (why != NULL)
             return cli_usage(call, "--host %s: %s", text, why);
-        if (!from->allow_anonymous && !on_loopback(endpoint))
+        if (!from->allow_anonymous && from->password_file == NULL && !on_loopback(endpoint))
             return cli_usage(call,
-                             "--host %s can be reached from other machines, and there is no "
-                             "authentication yet: to serve everybody there, add --allow-anonymous",
+                             "--host %s can be reached from other machines: give an "
+                             "--auth-password-file, or --allow-anonymous to serve everybody there",
                              text);
         out->items[i] = (struct mqtt5_listener){.host = endpoint->host, .port = endpoint->port};
         out->count++;
@@ -274,9 +290,9 @@ static int check_call(const struct cli_call *call)
         return cli_usage(call, "--storage-dir is of no use with --storage-backend memory");
     if (from->storage_dir == NULL || from->storage_dir[0] == 0)
         return cli_usage(call, "--storage-dir needs the name of a folder");
-    if (cli_given(call, "allow-anonymous") && !from->allow_anonymous)
-        return cli_usage(call, "--allow-anonymous=false would leave nobody who can connect: there "
-                               "is no authentication yet");
+    if (cli_given(call, "allow-anonymous") && !from->allow_anonymous && from->password_file == NULL)
+        return cli_usage(call, "--allow-anonymous=false would leave nobody who can connect: give "
+                               "an --auth-password-file");
     return CLI_OK;
 }
 
@@ -347,13 +363,22 @@ static const char *signal_name(uint32_t number)
     return number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
 }
 
+static void reload(struct signal_watch *watch)
+{
+    const char *why;
+    if (mqtt5_broker_reload(watch->broker, &why) == MQTT5_OK)
+        m5_log_note(&watch->log, M5_LOG_FILES_RELOADED, "signal", "SIGHUP");
+    else
+        m5_log_note(&watch->log, M5_LOG_FILES_WRONG, "why", why);
+}
+
 static void on_signal(void *context)
 {
     struct signal_watch *watch = (struct signal_watch *)context;
     struct signalfd_siginfo info;
     while (read(watch->fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (info.ssi_signo == SIGHUP) {
-            m5_log_note(&watch->log, M5_LOG_SIGNAL_IGNORED, "signal", "SIGHUP: no reload yet");
+            reload(watch);
             continue;
         }
         if (watch->stopping)
@@ -446,7 +471,11 @@ static int run(const struct cli_call *call)
         struct mqtt5_broker_options options;
         mqtt5_broker_options_init(&options);
         copy_config(call, &options.config);
-        options.config.allow_anonymous = true; /* or read_hosts() would have refused */
+        /* Without passwords there are only anonymous clients; read_hosts() has seen to where. */
+        options.config.allow_anonymous = from->allow_anonymous || from->password_file == NULL;
+        options.password_file = from->password_file;
+        options.acl_file = from->acl_file;
+        options.ban_file = from->ban_file;
         options.config.durability_rules = rules->items;
         options.config.durability_rule_count = (uint32_t)rules->count;
         if (from->storage_backend == STORAGE_FILE)
@@ -476,7 +505,8 @@ const struct cli_command cmd_broker = {
     .summary = "serve MQTT clients",
     .usage = "[options]",
     .notes = "Without --host the broker serves this machine only, without authentication.\n"
-             "SIGTERM and SIGINT end it: clients are told, what is written is sent, exit code 0.\n",
+             "SIGTERM and SIGINT end it: clients are told, what is written is sent, exit code 0.\n"
+             "SIGHUP reads the password, access control and ban files again.\n",
     .tables = tables,
     .options_size = sizeof(struct broker_call),
     .run = run,

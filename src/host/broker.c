@@ -30,7 +30,9 @@ struct mqtt5_broker {
     struct m5_log_sink sink;
     struct m5_log log; /* of the thread that makes and runs the broker */
     struct m5_persistence persistence;
-    uint16_t *ports; /* by listener */
+    struct m5_access access; /* what the engine asks when there is a policy */
+    char *paths[3];          /* of the policy's files: owned copies */
+    uint16_t *ports;         /* by listener */
     size_t listener_count;
     bool ran;
 };
@@ -210,9 +212,10 @@ static enum mqtt5_error check_options(const struct mqtt5_broker_options *options
         return fail(MQTT5_ERR_CONFIG, "workers must be 0 (one per core) to %d", M5_SHARDS_MAX);
     if (mqtt5_broker_config_check(&options->config, &why) != MQTT5_OK)
         return fail(MQTT5_ERR_CONFIG, "%s", why);
-    if (options->listener_count > 0 && !options->config.allow_anonymous)
-        return fail(MQTT5_ERR_CONFIG, "nobody could connect: there is no authentication yet, so "
-                                      "config.allow_anonymous must be set for these listeners");
+    if (options->listener_count > 0 && !options->config.allow_anonymous &&
+        options->password_file == NULL)
+        return fail(MQTT5_ERR_CONFIG, "nobody could connect: give a password_file, or set "
+                                      "config.allow_anonymous for these listeners");
     return MQTT5_OK;
 }
 
@@ -223,12 +226,46 @@ static size_t three_quarters_of_memory(void)
     return pages > 0 && page_size > 0 ? (size_t)pages / 4 * 3 * (size_t)page_size : 0;
 }
 
+/* The default listeners are on loopback only: without passwords everybody on this machine is
+ * served. */
+static bool allows_anonymous(const struct mqtt5_broker_options *options)
+{
+    return options->config.allow_anonymous ||
+           (options->listener_count == 0 && options->password_file == NULL);
+}
+
+static bool copy_path(struct mqtt5_broker *broker, size_t index, const char *path, const char **out)
+{
+    broker->paths[index] = path == NULL ? NULL : strdup(path);
+    *out = broker->paths[index];
+    return path == NULL || *out != NULL;
+}
+
+static enum mqtt5_error make_policy(struct mqtt5_broker *broker,
+                                    const struct mqtt5_broker_options *options)
+{
+    if (options->password_file == NULL && options->acl_file == NULL && options->ban_file == NULL)
+        return MQTT5_OK;
+    struct m5_policy_options policy;
+    m5_policy_options_init(&policy);
+    policy.allow_anonymous = allows_anonymous(options);
+    if (!copy_path(broker, 0, options->password_file, &policy.password_file) ||
+        !copy_path(broker, 1, options->acl_file, &policy.acl_file) ||
+        !copy_path(broker, 2, options->ban_file, &policy.ban_file))
+        return fail(MQTT5_ERR_NOMEM, "no memory for the broker");
+    char error[M5_POLICY_ERROR_SIZE];
+    broker->crew.policy = m5_policy_new(broker->crew.allocator, &policy, error);
+    if (broker->crew.policy == NULL)
+        return fail(MQTT5_ERR_CONFIG, "%s", error);
+    broker->access = m5_policy_access(broker->crew.policy);
+    return MQTT5_OK;
+}
+
 static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
                                     const struct mqtt5_broker_options *options)
 {
     struct mqtt5_broker_config config = options->config;
-    if (options->listener_count == 0)
-        config.allow_anonymous = true; /* the default listeners are on loopback only */
+    config.allow_anonymous = allows_anonymous(options);
     if (config.memory_max == 0)
         config.memory_max = three_quarters_of_memory();
     struct timespec now, wall;
@@ -239,6 +276,7 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
         .shard_count = broker->crew.worker_count,
         .now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
         .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
+        .access = broker->crew.policy != NULL ? &broker->access : NULL,
         .store = options->storage_dir != NULL,
         .events = options->log_level > MQTT5_LOG_ERROR,
     };
@@ -293,7 +331,9 @@ static enum mqtt5_error open_store(struct mqtt5_broker *broker,
 static enum mqtt5_error make(struct mqtt5_broker *broker,
                              const struct mqtt5_broker_options *options)
 {
-    enum mqtt5_error error = make_engine(broker, options);
+    enum mqtt5_error error = make_policy(broker, options);
+    if (error == MQTT5_OK)
+        error = make_engine(broker, options);
     if (error == MQTT5_OK)
         error = make_workers(&broker->crew);
     if (error != MQTT5_OK)
@@ -392,6 +432,16 @@ enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
     return ok ? MQTT5_OK : MQTT5_ERR_IO;
 }
 
+enum mqtt5_error mqtt5_broker_reload(struct mqtt5_broker *broker, const char **why)
+{
+    char error[M5_POLICY_ERROR_SIZE];
+    if (why != NULL)
+        *why = sentence;
+    if (broker->crew.policy == NULL || m5_policy_reload(broker->crew.policy, error))
+        return MQTT5_OK;
+    return fail(MQTT5_ERR_CONFIG, "%s", error);
+}
+
 void mqtt5_broker_stop(struct mqtt5_broker *broker)
 {
     m5_crew_stop(&broker->crew);
@@ -409,11 +459,14 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
     struct m5_crew *crew = &broker->crew;
     const struct mqtt5_allocator *allocator = crew->allocator;
     m5_persistence_close(&broker->persistence);
+    m5_policy_free(crew->policy); /* ends its threads, which answer to the workers */
     for (uint32_t i = 0; crew->workers != NULL && i < crew->worker_count; i++)
         m5_worker_fini(&crew->workers[i]);
     m5_free(allocator, crew->workers, crew->worker_count * sizeof *crew->workers);
     if (crew->engine != NULL)
         m5_engine_free(crew->engine);
+    for (size_t i = 0; i < M5_COUNT_OF(broker->paths); i++)
+        free(broker->paths[i]);
     m5_free(allocator, broker->ports, broker->listener_count * sizeof *broker->ports);
     m5_log_sink_fini(&broker->sink);
     m5_free(allocator, broker, sizeof *broker);

@@ -38,13 +38,14 @@
     X(SESSION_EXPIRED, DEBUG, "session.expired")             \
     X(QUEUE_FULL, WARNING, "queue.full")                     \
     X(LIMIT_REACHED, WARNING, "limit.reached")               \
+    X(FILES_RELOADED, INFO, "files.reloaded")                \
+    X(FILES_WRONG, ERROR, "files.wrong")                     \
     X(STORE_READY, INFO, "store.ready")                      \
     X(STORE_DAMAGED, ERROR, "store.damaged")                 \
     X(STORE_FAILING, ERROR, "store.failing")                 \
     X(STORE_RECOVERED, WARNING, "store.recovered")           \
     X(STORE_LEFT, ERROR, "store.left")                       \
     X(SIGNAL_RECEIVED, INFO, "signal.received")              \
-    X(SIGNAL_IGNORED, WARNING, "signal.ignored")             \
     X(LOG_SUPPRESSED, WARNING, "log.suppressed")
 
 enum m5_log_event {

@@ -91,6 +91,7 @@ static void discard_socket(struct m5_worker *worker, struct m5_socket *socket)
 
 static void lose(struct m5_worker *worker, struct m5_socket *socket)
 {
+    m5_logins_forget(&worker->logins, socket->conn);
     m5_conn_lost(socket->conn);
     discard_socket(worker, socket);
 }
@@ -106,6 +107,7 @@ static bool discard_input(const struct m5_socket *socket)
 /* The engine has finished with the connection, all output is sent. */
 static void finish(struct m5_worker *worker, struct m5_socket *socket)
 {
+    m5_logins_forget(&worker->logins, socket->conn);
     m5_conn_free(socket->conn);
     socket->conn = NULL;
     if (worker->lingering_count >= LINGERING_MAX || !discard_input(socket) ||
@@ -207,14 +209,25 @@ static void turn_away(struct m5_worker *worker, int listen_fd, int error)
     m5_log_end(&worker->log);
 }
 
+static void welcome(struct m5_worker *worker, int fd, const struct m5_address *peer)
+{
+    char text[M5_ADDRESS_TEXT_SIZE];
+    const struct mqtt5_bytes name = m5_bytes(text, m5_address_format(peer, text));
+    if (worker->crew->policy == NULL || !m5_policy_bans(worker->crew->policy, peer)) {
+        adopt(worker, fd, name);
+        return;
+    }
+    log_refused(worker, name, "the address is banned");
+    close(fd);
+}
+
 static void accept_batch(struct m5_worker *worker, const struct m5_watch *listener)
 {
     for (int i = 0; i < ACCEPT_BATCH && worker->accept_again_ms == 0; i++) {
         struct m5_address peer;
         const int fd = m5_listener_accept(listener->fd, &peer);
         if (fd >= 0) {
-            char text[M5_ADDRESS_TEXT_SIZE];
-            adopt(worker, fd, m5_bytes(text, m5_address_format(&peer, text)));
+            welcome(worker, fd, &peer);
             continue;
         }
         const int error = errno;
@@ -488,6 +501,11 @@ static void submit_changes(struct m5_worker *worker)
         m5_store_submit(worker->crew->store, batch);
 }
 
+static int descriptor(const struct m5_conn *conn)
+{
+    return ((const struct m5_socket *)m5_conn_host(conn))->watch.fd;
+}
+
 static void turn(struct m5_worker *worker)
 {
     let_gather(worker);
@@ -497,9 +515,11 @@ static void turn(struct m5_worker *worker)
     const uint64_t before = m5_shard_work(worker->shard);
     m5_shard_begin(worker->shard, worker->now_ms);
     take_stored(worker);
+    m5_logins_answer(&worker->logins);
     adopt_moved(worker);
     handle_events(worker, count);
     judge(worker, count, m5_shard_work(worker->shard) - before);
+    m5_logins_ask(&worker->logins, worker->shard, descriptor);
     submit_changes(worker);
     const uint64_t wakes = m5_shard_end(worker->shard);
     struct m5_conn *conn;
@@ -561,6 +581,7 @@ bool m5_worker_init(struct m5_worker *worker, struct m5_crew *crew, uint32_t ind
     m5_list_init(&worker->lingering);
     pthread_mutex_init(&worker->inbox_mutex, NULL);
     m5_log_init(&worker->log, crew->sink);
+    m5_logins_init(&worker->logins, crew->policy, &worker->loop);
     return m5_loop_init(&worker->loop);
 }
 
@@ -581,6 +602,7 @@ void m5_worker_fini(struct m5_worker *worker)
     }
     if (worker->reserve_fd >= 0)
         close(worker->reserve_fd);
+    m5_logins_fini(&worker->logins);
     m5_loop_fini(&worker->loop);
     m5_pool_fini(&worker->sockets);
     pthread_mutex_destroy(&worker->inbox_mutex);

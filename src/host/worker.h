@@ -7,6 +7,7 @@
 #include "base/pool.h"
 #include "broker/engine.h"
 #include "host/log.h"
+#include "host/login.h"
 #include "host/loop.h"
 
 #include <assert.h>
@@ -36,6 +37,7 @@ struct m5_socket {
 };
 static_assert(sizeof(struct m5_socket) <= 32, "idle connections are counted by the million");
 
+struct m5_policy;
 struct m5_store;
 struct m5_worker;
 
@@ -46,6 +48,7 @@ struct m5_crew {
     struct m5_log_sink *sink;
     struct m5_worker *workers;
     uint32_t worker_count;
+    struct m5_policy *policy;  /* NULL: who may do what is the engine's configuration alone */
     struct m5_store *store;    /* NULL: everything is in memory only */
     atomic_bool store_failing; /* commits fail at present */
     atomic_bool stopping;
@@ -74,6 +77,7 @@ struct m5_worker {
     void (*guest_ready)(void *ctx);
     void *guest_ctx;
 
+    struct m5_logins logins;
     struct m5_pool sockets;
     struct m5_list open;
     struct m5_list lingering; /* the oldest first */

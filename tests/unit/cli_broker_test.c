@@ -186,7 +186,7 @@ static void a_signal_drains_whichever_it_is(void **state)
         await_log(&child, "listener.ready address=[::1]:");
         assert_non_null(strstr(child.text, "listener.ready address=127.0.0.1:"));
         kill(child.pid, SIGHUP);
-        await_log(&child, "signal.ignored");
+        await_log(&child, "files.reloaded");
         kill(child.pid, signals[i]);
         assert_int_equal(finish(&child), CLI_OK);
         assert_non_null(strstr(child.text, "broker.stopped result=\"ok\""));

@@ -26,6 +26,7 @@ static struct policy {
     struct rule rules[4];
     unsigned count;
     enum mqtt5_reason_code connect_reason;
+    bool asks_elsewhere; /* who may connect is not known at once */
 } policy;
 
 static struct engine_rig *rig;
@@ -50,6 +51,8 @@ static enum m5_access_answer may_connect(void *ctx, const struct m5_principal *w
 {
     (void)password;
     *reason = policy.connect_reason;
+    if (policy.asks_elsewhere)
+        return M5_ACCESS_PENDING;
     return decide(ctx, who, m5_bytes_of(""), CONNECT);
 }
 
@@ -119,6 +122,117 @@ static void connect_denied_says_why_and_makes_no_session(void **state)
     assert_int_equal(engine_stats(rig).denied_connect, 2);
     assert_int_equal(engine_stats(rig).sessions, 0);
     guest_connect(rig, V5, "alice");
+}
+
+/* ---- credentials that take time ---- */
+
+/* The only connection that waits for its credentials, and what they are. */
+static struct m5_conn *take_check(struct m5_credentials *out)
+{
+    struct m5_conn *found = NULL;
+    for (uint32_t i = 0; i < rig->shards; i++) {
+        struct m5_conn *conn;
+        struct m5_credentials credentials;
+        while ((conn = m5_shard_next_check(m5_engine_shard(rig->engine, i), &credentials))) {
+            assert_null(found);
+            found = conn;
+            *out = credentials;
+        }
+    }
+    return found;
+}
+
+static struct engine_peer *say_connect_and_publish(uint8_t version)
+{
+    struct engine_peer *peer = guest_open(rig, version);
+    struct mqtt5_packet packet = {.type = MQTT5_CONNECT};
+    packet.as.connect = guest_connect_packet(version, "alice");
+    packet.as.connect.has_username = packet.as.connect.has_password = true;
+    packet.as.connect.username = m5_bytes_of("name");
+    packet.as.connect.password = m5_bytes_of("word");
+    guest_send_packet(peer, &packet);
+    packet = (struct mqtt5_packet){.type = MQTT5_PUBLISH,
+                                   .as.publish = {.topic = m5_bytes_of("t"), .qos = 1}};
+    packet.as.publish.packet_id = 7;
+    guest_send_packet(peer, &packet);
+    return peer;
+}
+
+static void a_connect_waits_for_its_credentials(void **state)
+{
+    (void)state;
+    policy.asks_elsewhere = true;
+    struct engine_peer *peer = say_connect_and_publish(V5);
+    struct m5_credentials credentials;
+    struct m5_conn *conn = take_check(&credentials);
+    assert_non_null(conn);
+    assert_false(credentials.anonymous);
+    assert_true(m5_bytes_equal(credentials.client_id, m5_bytes_of("alice")));
+    assert_true(m5_bytes_equal(credentials.username, m5_bytes_of("name")));
+    assert_true(m5_bytes_equal(credentials.password, m5_bytes_of("word")));
+    assert_null(take_check(&credentials)); /* once */
+    assert_false(m5_conn_reading(conn));
+    assert_quiet(peer);
+    assert_int_equal(engine_stats(rig).sessions, 0);
+    m5_conn_verified(conn, true, 0);
+    engine_pump(rig);
+    struct mqtt5_packet packet;
+    assert_true(guest_take(peer, &packet));
+    assert_int_equal(packet.type, MQTT5_CONNACK);
+    assert_int_equal(packet.as.connack.reason_code, 0);
+    assert_true(guest_take(peer, &packet)); /* what followed the CONNECT is read now */
+    assert_int_equal(packet.type, MQTT5_PUBACK);
+    assert_int_equal(packet.as.ack.packet_id, 7);
+    assert_int_equal(engine_stats(rig).packets_received, 2);
+}
+
+static void a_connect_whose_credentials_are_wrong_is_refused(void **state)
+{
+    (void)state;
+    policy.asks_elsewhere = true;
+    struct engine_peer *peer = say_connect_and_publish(V5);
+    struct m5_credentials credentials;
+    struct m5_conn *conn = take_check(&credentials);
+    m5_conn_verified(conn, false, MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD);
+    engine_pump(rig);
+    struct mqtt5_packet packet;
+    assert_true(guest_take(peer, &packet));
+    assert_int_equal(packet.type, MQTT5_CONNACK);
+    assert_int_equal(packet.as.connack.reason_code, MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD);
+    assert_true(peer->closed);
+    assert_int_equal(engine_stats(rig).denied_connect, 1);
+    assert_int_equal(engine_stats(rig).publish_received, 0);
+    assert_int_equal(engine_stats(rig).sessions, 0);
+}
+
+static void who_goes_while_credentials_are_checked_is_gone(void **state)
+{
+    (void)state;
+    policy.asks_elsewhere = true;
+    struct m5_credentials credentials;
+    struct engine_peer *peer = say_connect_and_publish(V311);
+    guest_lose(peer); /* before anybody has asked */
+    assert_null(take_check(&credentials));
+    peer = say_connect_and_publish(V311);
+    assert_non_null(take_check(&credentials));
+    guest_lose(peer);
+    assert_int_equal(engine_stats(rig).connections, 0);
+}
+
+static void credentials_have_the_time_of_a_connect(void **state)
+{
+    (void)state;
+    policy.asks_elsewhere = true;
+    struct engine_peer *peer = say_connect_and_publish(V5);
+    struct m5_credentials credentials;
+    assert_non_null(take_check(&credentials));
+    engine_advance(rig, rig->config.connect_timeout_ms + 2000);
+    assert_true(peer->closed);
+    assert_int_equal(engine_stats(rig).limit_connect_timeout, 1);
+    peer = say_connect_and_publish(V5); /* nobody takes the question */
+    engine_advance(rig, rig->config.connect_timeout_ms + 2000);
+    assert_true(peer->closed);
+    assert_null(take_check(&credentials));
 }
 
 static struct engine_peer *connect_as(uint8_t version, const char *id, const char *username,
@@ -569,6 +683,10 @@ int main(void)
     static const uint32_t one = 1, three = 3;
     const struct CMUnitTest tests[] = {
         TEST(connect_denied_says_why_and_makes_no_session),
+        TEST(a_connect_waits_for_its_credentials),
+        TEST(a_connect_whose_credentials_are_wrong_is_refused),
+        TEST(who_goes_while_credentials_are_checked_is_gone),
+        TEST(credentials_have_the_time_of_a_connect),
         TEST(session_of_another_principal_is_refused_and_untouched),
         TEST(anonymous_session_is_not_for_a_name),
         TEST(publish_denied_v5_is_answered_and_goes_nowhere),
