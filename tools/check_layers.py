@@ -26,6 +26,7 @@ LAYERS = {
     'src/wasm': (ENGINE, ANY),
     'tests/support': (ENGINE, ANY),
     'tests/sim': (ENGINE, ANY),
+    'tests/simclient': (ENGINE, ANY),
     'tests/golden': (['base', 'protocol', 'broker'], ANY),
     'tests/fuzz': ([*ENGINE, 'transport', 'host'], ANY),
     'tests/store': (['base', 'protocol', 'broker', 'host'], ANY),

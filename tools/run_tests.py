@@ -125,6 +125,8 @@ def program_suites(options):
     suites = []
     if has('tests/sim/*.c'):
         suites += sim_suites(options)
+    if has('tests/simclient/*.c'):
+        suites += simclient_suites(options)
     if has('tests/e2e/run.py'):
         suites.append(Suite('e2e', [PYTHON, str(ROOT / 'tests/e2e/run.py'), '--binary',
                                     str(BUILD / 'release/mqttv5')], ('release',),
@@ -160,6 +162,19 @@ def sim_suites(options):
                  must_count=True)
     return [one('sim', 'release', options.seed, options.seeds), lies,
             one('sim_asan', 'asan', options.seed + options.seeds, max(1, options.seeds // 20))]
+
+
+def simclient_suites(options):
+    """The same for the simulator of clients."""
+    def one(name, preset, first, count):
+        return Suite(name, [str(BUILD / preset / 'mqtt5_simclient'), '--seed', str(first),
+                            '--seeds', str(count)], (preset,), must_count=True,
+                     show=r'.*\bseed')
+    lies = Suite('simclient_lies', [str(BUILD / 'release/mqtt5_simclient'), '--break', 'all'],
+                 ('release',), must_count=True)
+    return [one('simclient', 'release', options.seed, options.seeds), lies,
+            one('simclient_asan', 'asan', options.seed + options.seeds,
+                max(1, options.seeds // 20))]
 
 
 def golden_suites():
