@@ -294,7 +294,10 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
     struct sim_client *client = link->client;
     bool known = session_present && link->epoch == client->epoch;
     sim_promise_session(world, link);
-    if (session_present && client->epoch != NULL && client->epoch->number > link->epoch->number)
+    bool older = client->epoch != NULL && client->epoch->number > link->epoch->number;
+    if (link->epoch->restarts > 0 && sim_lie(world, SIM_BREAK_OLD_SESSION))
+        older = true;
+    if (session_present && older)
         sim_fail(world, "session present came to %s for an older session than the one it had",
                  client->id);
     client->epoch = link->epoch;
@@ -316,8 +319,11 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
         const struct sim_message *message =
             held->message == SIM_NONE ? NULL : sim_message_at(world, held->message);
         held->here = false;
-        bool shared = message != NULL && world->topics.items[message->topic].family == SIM_SHARED;
-        if (!held->answered && !shared)
+        const struct sim_topic *topic =
+            message == NULL ? NULL : &world->topics.items[message->topic];
+        bool may_be_gone = topic != NULL && (topic->family == SIM_SHARED ||
+                                             topic->durability == MQTT5_DURABILITY_MEMORY);
+        if (!held->answered && !may_be_gone)
             link->resends_due++;
     }
     sim_client_release(world, client);

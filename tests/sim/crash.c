@@ -159,6 +159,9 @@ static void lie_about_disk(struct sim_world *world)
     if (disk->records > 4 && sim_lie(world, SIM_BREAK_RECORD_LOST) &&
         disk_sim_at(disk, sim_below(world, (uint32_t)disk->records), &record))
         disk_sim_delete(disk, record.key);
+    if (disk->gone.key_size > 0 && sim_lie(world, SIM_BREAK_RECORD_BACK))
+        disk_sim_put(disk, m5_bytes(disk->gone.key, disk->gone.key_size),
+                     m5_bytes(disk->gone.value, disk->gone.value_size));
 }
 
 void sim_engine_start(struct sim_world *world)

@@ -273,6 +273,21 @@ static void check_group(struct sim_world *world, const struct sim_epoch *epoch, 
                  message->group_copies[home], (unsigned)home);
 }
 
+/* What is not to be stored must not be there after a crash. */
+static void check_level(struct sim_world *world, const struct sim_link *link, uint32_t index)
+{
+    const struct sim_message *message = sim_message_at(world, index);
+    const struct sim_store *store = &world->store;
+    bool memory =
+        world->topics.items[message->topic].durability == MQTT5_DURABILITY_MEMORY;
+    if (memory && sim_lie(world, SIM_BREAK_MEMORY_STORED))
+        world->store.restarts = 1, world->store.crashed_ms = world->now_ms;
+    if (memory && store->restarts > 0 && message->last_fed_ms <= store->crashed_ms &&
+        link->opened_ms >= store->restarted_ms)
+        sim_fail(world, "message %u of level memory came to %s after a crash", (unsigned)index,
+                 link->client->id);
+}
+
 void sim_judge_delivery(struct sim_world *world, struct sim_link *link, uint32_t index,
                         const struct sim_receipt *receipt)
 {
@@ -286,6 +301,7 @@ void sim_judge_delivery(struct sim_world *world, struct sim_link *link, uint32_t
     else if (message->transmissions == 0)
         sim_fail(world, "message %u came to %s before the broker had read it", (unsigned)index,
                  epoch->client->id);
+    check_level(world, link, index);
     struct verdict verdict = verdict_of(world, epoch, message);
     if (!verdict.may)
         sim_fail(world, "message %u to %s came to %s without a matching subscription",

@@ -27,8 +27,9 @@ static bool is_retained(const struct sim_world *world, const struct sim_message 
 void sim_promise_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
-    message->kept =
-        world->profile.store && !world->profile.small_limits && sim_judge_stored(world, index);
+    bool strict = world->topics.items[message->topic].durability == MQTT5_DURABILITY_STRICT;
+    message->kept = world->profile.store && strict && !world->profile.small_limits &&
+                    sim_judge_stored(world, index);
     message->id_kept = message->kept && message->publisher->session.expiry_s != 0;
 }
 

@@ -163,6 +163,8 @@ static bool hold(struct sim_world *world, struct sim_link *link, uint32_t index,
                      .recorded_turn = SIM_NEVER});
         return true;
     }
+    if (link->epoch->restarts > 0 && publish->dup && sim_lie(world, SIM_BREAK_PUBREL_LOST))
+        held->released = true;
     if (held->message != index || held->qos != publish->qos || held->released)
         sim_fail(world, "packet id %u towards %s named message %u and now names %u", packet_id,
                  client->id, (unsigned)held->message, (unsigned)index);
@@ -178,7 +180,9 @@ static void lie_about(struct sim_world *world, struct sim_link *link, uint32_t i
     uint8_t qos = receipt->qos;
     const struct sim_message *message = sim_message_at(world, index);
     bool once = !message->retain && (message->qos == qos || message->qos == 2);
+    bool old = link->epoch->restarts > 0 && message->last_fed_ms <= world->store.crashed_ms;
     if ((qos == 2 && !message->retain && sim_lie(world, SIM_BREAK_DUP_QOS2)) ||
+        (qos == 2 && !message->retain && old && sim_lie(world, SIM_BREAK_CRASH_TWICE)) ||
         (qos == 1 && once && !receipt->dup && sim_lie(world, SIM_BREAK_DUP_QOS1)) ||
         (qos == 0 && once && sim_lie(world, SIM_BREAK_DUP_QOS0)))
         for (uint32_t i = 0; i < 5; i++)
@@ -203,7 +207,9 @@ static bool is_hidden(struct sim_world *world, const struct sim_link *link, uint
     bool will = message->will != SIM_NOT_A_WILL;
     bool steady =
         message->qos > 0 && !message->retain && message->expiry_s == 0 && link->client->durable;
+    bool old = world->store.restarts > 0 && message->last_fed_ms <= world->store.crashed_ms;
     return (steady && !shared && !will && sim_lie(world, SIM_BREAK_DROP)) ||
+           (steady && !shared && !will && old && sim_lie(world, SIM_BREAK_CRASH_LOST)) ||
            (steady && will && sim_lie(world, SIM_BREAK_WILL_LOST)) ||
            (steady && shared && !link->client->monitor && sim_lie(world, SIM_BREAK_GROUP_LOST));
 }

@@ -231,6 +231,8 @@ void sim_session_connected(struct sim_world *world, struct sim_link *link, bool 
         session->ended_ms = session->ended_late_ms = world->now_ms;
     }
     unsigned expected = expected_presence(world, link, session);
+    if (expected == 1 && session->epoch->restarts > 0 && sim_lie(world, SIM_BREAK_LOST_SESSION))
+        expected = 0;
     if (expected != 2 && present != (expected == 1)) {
         sim_fail(world, "session present is %d for %s, expected was %u [MQTT-3.2.2-2]", present,
                  client->id, expected);

@@ -99,7 +99,15 @@ struct sim_profile {
     X(ACK_ORDER, "ack-order", "acknowledge")                         \
     X(CLOSE, "close", "closed a connection")                         \
     X(ACK_EARLY, "ack-early", "before the store had it")             \
-    X(RECORD_LOST, "record-lost", "")
+    X(RECORD_LOST, "record-lost", "")                                \
+    X(MEMORY_STORED, "memory-stored", "level memory")                \
+    X(CRASH_LOST, "crash-lost", "was not delivered")                 \
+    X(CRASH_TWICE, "crash-twice", "more often than")                 \
+    X(PUBREL_LOST, "pubrel-lost", "named message")                   \
+    X(OLD_SESSION, "old-session", "older session")                   \
+    X(LOST_SESSION, "lost-session", "session present")               \
+    X(RECORD_BACK, "record-back", "")                                \
+    X(RESIDUE, "residue", "left in the store")
 
 enum sim_break {
 #define X(name, text, expected) SIM_BREAK_##name,

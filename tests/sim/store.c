@@ -114,6 +114,8 @@ void sim_store_hand_back(struct sim_world *world, uint32_t index)
         m5_shard_store_failing(m5_engine_shard(world->engine, index), store->failing);
     store->told |= 1u << index;
     disk_sim_hand_back(&store->disk, index);
+    if (!store->failing && sim_chance(world, 30))
+        disk_sim_written(&store->disk, index);
 }
 
 void sim_store_seal(struct sim_world *world, uint32_t index)

@@ -106,6 +106,13 @@ static void remove_node(struct disk_sim *disk, struct disk_node **links[DISK_LEV
     for (uint32_t i = 0; i < DISK_LEVELS; i++)
         if (*links[i] == node)
             *links[i] = node->next[i];
+    struct disk_gone *gone = &disk->gone;
+    if (node->value_size > 0 && node->value_size <= sizeof gone->value) {
+        gone->key_size = node->key_size;
+        gone->value_size = node->value_size;
+        memcpy(gone->key, node->key, node->key_size);
+        memcpy(gone->value, node->value, node->value_size);
+    }
     disk->records--;
     disk->bytes -= node->key_size + node->value_size;
     free(node->value);

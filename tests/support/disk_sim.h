@@ -15,6 +15,11 @@
 
 struct disk_node; /* a record */
 
+struct disk_gone { /* the last record that was deleted and is not large */
+    uint8_t key[M5_STORE_KEY_MAX], value[200];
+    size_t key_size, value_size;
+};
+
 struct disk_item { /* a batch in the queue */
     struct m5_batch *batch;
     uint64_t tag;
@@ -36,6 +41,7 @@ struct disk_sim {
     struct m5_batch *done_retained;
     uint64_t position[M5_SHARDS_MAX]; /* of the newest batch of each shard */
 
+    struct disk_gone gone; /* for tests that bring it back */
     uint64_t batches, commits, puts, deletes; /* since disk_sim_init(): sealed; applied */
     char error[160];                          /* the engine's first fault; empty */
 };
