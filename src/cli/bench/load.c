@@ -17,19 +17,20 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#define SECOND_NS     1000000000u
-#define BURST_MAX     256u               /* messages published before the sockets get a turn */
-#define READS_MAX     8u                 /* of one socket in a turn */
-#define CONNECT_MAX   256u               /* connections being made at a time */
-#define QUIET_NS      (2ull * SECOND_NS) /* nothing came for so long: the rest is lost */
-#define STALL_NS      (1ull * SECOND_NS) /* the same, for the window of a closed loop at QoS 0 */
-#define LEAVE_NS      (2ull * SECOND_NS) /* for the servers to close after our DISCONNECTs */
-#define CATCH_UP_NS   (5ull * SECOND_NS) /* after the end, for messages that were due before it */
-#define PROGRESS_NS   (SECOND_NS / 5)
-#define TICK_MS       100
-#define QUEUE_MAX     10000u /* messages that one client holds back */
-#define QUEUE_BYTES   (64u << 20)
-#define LATENESS_UNIT 1000u /* ns: how the lateness travels */
+#define SECOND_NS        1000000000u
+#define BURST_MAX        256u               /* messages published before the sockets get a turn */
+#define READS_MAX        8u                 /* of one socket in a turn */
+#define CONNECT_MAX      256u               /* connections being made at a time */
+#define QUIET_NS         (5ull * SECOND_NS) /* nothing came for so long: the rest is lost */
+#define STALL_NS         (1ull * SECOND_NS) /* the same, for the window of a closed loop at QoS 0 */
+#define LEAVE_NS         (2ull * SECOND_NS) /* for the servers to close after our DISCONNECTs */
+#define CATCH_UP_NS      (5ull * SECOND_NS) /* after the end, for messages that were due before it */
+#define PROGRESS_WINDOWS 5u                 /* whose mean rate is shown */
+#define PROGRESS_NS      (SECOND_NS / 5)
+#define TICK_MS          100
+#define QUEUE_MAX        10000u /* messages that one client holds back */
+#define QUEUE_BYTES      (64u << 20)
+#define LATENESS_UNIT    1000u /* ns: how the lateness travels */
 
 static void fail(struct bench_load *load, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -246,11 +247,17 @@ static void print_progress(struct bench_load *load, uint64_t now_ns)
         fprintf(stderr, "\r\033[K%5.1f / %.1f s  warming up", passed, whole);
         return;
     }
+    const uint32_t shown = windows->count < PROGRESS_WINDOWS ? windows->count : PROGRESS_WINDOWS;
     const struct bench_window *last = &windows->items[windows->count - 1];
+    uint64_t published = 0, received = 0;
+    for (uint32_t i = 0; i < shown; i++) {
+        published += (last - i)->published;
+        received += (last - i)->received;
+    }
     fprintf(stderr,
             "\r\033[K%5.1f / %.1f s  %.0f sent/s  %.0f received/s  p50 %.0f us  p99 %.0f us",
-            passed, whole, bench_windows_rate(windows, last->published),
-            bench_windows_rate(windows, last->received), (double)last->p50_ns / 1000,
+            passed, whole, bench_windows_rate(windows, published) / shown,
+            bench_windows_rate(windows, received) / shown, (double)last->p50_ns / 1000,
             (double)last->p99_ns / 1000);
 }
 
@@ -280,8 +287,7 @@ static void turn(struct bench_load *load, uint64_t until_ns)
     if (load->measuring)
         bench_windows_turn(&load->result->windows, bench_now_ns());
     print_progress(load, bench_now_ns());
-    if (cli_signals_caught())
-        fail(load, "interrupted");
+    load->stopped = cli_signals_caught();
 }
 
 /* Keep-alive and time limits of all clients. */
@@ -399,12 +405,17 @@ static bool publish_window(struct bench_load *load)
 
 /* ---- phases ---- */
 
+static bool is_over(const struct bench_load *load)
+{
+    return load->failed || load->stopped;
+}
+
 static bool connect_all(struct bench_load *load)
 {
     const struct bench_plan *plan = load->plan;
     const uint64_t end_ns = bench_now_ns() + plan->connect_timeout_ns;
     uint32_t started = 0;
-    while (!load->failed &&
+    while (!is_over(load) &&
            (load->connected < load->link_count || load->subscribed < plan->subscribers)) {
         while (started < load->link_count && started < load->connected + CONNECT_MAX) {
             struct bench_link *link = &load->links[load->link_count - ++started];
@@ -418,7 +429,7 @@ static bool connect_all(struct bench_load *load)
         if (bench_now_ns() >= end_ns)
             fail(load, "%u of %u connections were made in time", load->connected, load->link_count);
     }
-    return !load->failed;
+    return !is_over(load);
 }
 
 /* Messages that were due before @p until_ns and could not be sent in time are sent late. */
@@ -432,7 +443,7 @@ static void publish_until(struct bench_load *load, uint64_t until_ns)
 {
     uint64_t ticked_ns = 0;
     for (uint64_t now_ns = bench_now_ns();
-         !load->failed && (now_ns < until_ns || is_behind(load, until_ns, now_ns));
+         !is_over(load) && (now_ns < until_ns || is_behind(load, until_ns, now_ns));
          now_ns = bench_now_ns()) {
         bool busy = false;
         if (load->plan->rate > 0)
@@ -465,8 +476,9 @@ static void measure_window(struct bench_load *load)
     result->elapsed_s = (double)(end_ns - start_ns) / 1e9;
     result->cpu = (bench_cpu_seconds() - cpu) / result->elapsed_s;
     if (load->plan->rate > 0) {
+        const uint64_t last_ns = end_ns < load->end_ns ? end_ns : load->end_ns;
         const uint64_t due =
-            (uint64_t)((double)(load->end_ns - load->start_ns) / 1e9 * load->plan->rate);
+            (uint64_t)((double)(last_ns - load->start_ns) / 1e9 * load->plan->rate);
         result->late = due > load->due_count ? due - load->due_count : 0;
     }
 }
@@ -637,18 +649,23 @@ bool bench_load_run(struct bench_load *load, const struct bench_plan *plan,
     load->plan = plan;
     load->result = result;
     load->timer_fd = -1;
-    if (!make(load) || !connect_all(load))
+    if (!make(load) || !connect_all(load)) {
+        if (load->stopped)
+            fail(load, "interrupted");
         return false;
+    }
     load->start_ns = bench_now_ns();
     load->measure_ns = load->start_ns + plan->warmup_ns;
     load->end_ns = load->measure_ns + plan->duration_ns;
     publish_until(load, load->measure_ns);
-    if (!load->failed)
+    if (!is_over(load))
         measure_window(load);
     wait_for_rest(load);
     sum_up(load);
     end_progress(load);
     leave(load);
+    if (load->stopped)
+        fail(load, "interrupted");
     return !load->failed;
 }
 

@@ -87,7 +87,8 @@ struct bench_load {
     uint64_t due_count; /* open loop: messages published since the start */
     uint64_t start_ns, measure_ns, end_ns, progress_ns;
     uint64_t received_ns; /* when the last message came */
-    bool publishing, measuring, leaving, failed;
+    bool measuring, leaving, failed;
+    bool stopped; /* by a signal: what is under way is still waited for */
     struct bench_result *result;
     void (*on_latency)(void *ctx, uint32_t stream, uint64_t now_ns, uint64_t latency_ns);
     void *ctx;

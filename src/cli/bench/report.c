@@ -77,14 +77,15 @@ static void put_rate(FILE *out, const char *name, uint64_t count, double elapsed
     fprintf(out, "%-16s %12" PRIu64 "  %12.0f /s\n", name, count, per_second(count, elapsed_s));
 }
 
-static void put_counts(FILE *out, const struct bench_result *result)
+static void put_counts(FILE *out, const struct bench_result *result, bool is_shared)
 {
     fprintf(out, "with warm-up     %12" PRIu64 "  messages, %" PRIu64 " deliveries due\n",
             result->sent_in_all, result->expected_in_all);
     fprintf(out, "lost             %12" PRIu64 "  (%.4f %% delivered)\n", result->lost,
             delivered_ratio(result) * 100);
     fprintf(out, "duplicates       %12" PRIu64 "\n", result->duplicates);
-    fprintf(out, "out of order     %12" PRIu64 "\n", result->reordered);
+    fprintf(out, "out of order     %12" PRIu64 "%s\n", result->reordered,
+            is_shared ? "  (that of several subscribers is nobody's)" : "");
     if (result->refused > 0)
         fprintf(out, "refused          %12" PRIu64 "\n", result->refused);
     if (result->late > 0)
@@ -107,7 +108,7 @@ void bench_report_load(FILE *out, const char *mode, const struct bench_plan *pla
     put_rate(out, "published", result->published, result->elapsed_s);
     put_rate(out, "received", result->received, result->elapsed_s);
     fprintf(out, "steady           %12s  %12.0f /s\n", "", bench_steady_rate(result, trim));
-    put_counts(out, result);
+    put_counts(out, result, plan->filter != NULL && strncmp(plan->filter, "$share/", 7) == 0);
     put_latencies(out, plan->rate > 0 ? "latency, from when it was due" : "latency",
                   &result->latency);
     if (plan->rate > 0)
