@@ -611,9 +611,12 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
             m5_handle_connect(conn, &frame);
         else
             handle_packet(conn, &frame);
-        if (is_checking(conn) || conn->state == M5_CONN_MOVING)
-            break; /* the CONNECT is read again, when there is an answer or where it belongs */
-        packets++;
+        if (is_checking(conn))
+            break; /* the CONNECT is read again when there is an answer */
+        packets += !conn->counted;
+        conn->counted = false;
+        if (conn->state == M5_CONN_MOVING)
+            break; /* the CONNECT goes along */
         at += frame.size;
     }
     m5_run_flush(conn->shard);
@@ -771,6 +774,7 @@ void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes)
 {
     struct m5_shard *shard = conn->shard;
     uint64_t before = m5_get(&shard->counters.bytes_received);
+    conn->counted = true;
     m5_conn_feed(conn, bytes);
     M5_UNCOUNT(shard, bytes_received, m5_get(&shard->counters.bytes_received) - before);
 }

@@ -45,6 +45,7 @@ struct m5_conn {
     uint8_t version;          /* 0 until CONNECT was read */
     bool paused;              /* input waits for another shard's answer */
     bool silent;              /* nothing more may be sent [MQTT-3.14.4-1] */
+    bool counted;             /* its CONNECT has been, on the shard that it came from */
     bool over_limit;          /* beyond connections_max: CONNECT will be refused */
     bool problem_information; /* reason strings and user properties are wanted */
     bool will_kept;           /* false after DISCONNECT with reason code 0 */
