@@ -8,7 +8,8 @@ set -euo pipefail
 run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev
     libargon2-dev libgnutls28-dev libjansson-dev)
 test_packages=(libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 llvm-14
-    mosquitto-clients python3 python3-paho-mqtt)
+    mosquitto mosquitto-clients python3 python3-paho-mqtt
+    libmosquitto-dev libpaho-mqtt-dev)
 
 case ${1:-} in
     run) wanted=("${run_packages[@]}") ;;

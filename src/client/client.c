@@ -310,7 +310,7 @@ size_t m5_client_input(struct m5_client *client, struct mqtt5_bytes bytes)
 
 struct mqtt5_bytes m5_client_output(struct m5_client *client)
 {
-    if (client->state == MQTT5_CLIENT_CONNECTED)
+    if (client->state == MQTT5_CLIENT_CONNECTED) /* never before CONNACK [MQTT-3.1.2-30] */
         m5_client_transmit(client, M5_CLIENT_OUTPUT_LOW);
     if (client->state == MQTT5_CLIENT_DISCONNECTED || client->drop_output)
         return (struct mqtt5_bytes){0};

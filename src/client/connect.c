@@ -40,7 +40,7 @@ static void describe(const struct mqtt5_client_options *config, struct mqtt5_con
         .clean_start = config->clean_start,
         .keep_alive_s = config->keep_alive_s,
         .client_id = text_or_empty(config->client_id),
-        .has_username = config->username != NULL,
+        .has_username = config->username != NULL, /* [MQTT-3.1.2-17] [MQTT-3.1.2-18] */
         .username = text_or_empty(config->username),
         .has_password = config->password.data != NULL,
         .password = config->password,

@@ -56,6 +56,27 @@ static void exchange_goes_to_connack(void **state)
     rig_fini(&rig);
 }
 
+/* [MQTT-3.1.2-30] */
+static void nothing_else_is_sent_before_connack(void **state)
+{
+    (void)state;
+    struct client_rig rig;
+    struct m5_client_event event;
+    make(&rig);
+    assert_int_equal(rig_publish(&rig, 1, "x", NULL), MQTT5_OK);
+    assert_int_equal(rig_subscribe(&rig, "a", 0, &mark), MQTT5_OK);
+    assert_int_equal(m5_client_ping(rig.client, &mark), MQTT5_ERR_INVALID_STATE);
+    assert_true(rig_sent(&rig, ""));
+    rig_feed(&rig, "f0 [18 [15 0001'M']]");
+    assert_true(rig_event(&rig, &event));
+    assert_int_equal(m5_client_auth(rig.client, (struct mqtt5_bytes){0}), MQTT5_OK);
+    assert_true(rig_sent(&rig, "f0 [18 [15 0001'M']]"));
+    rig_feed(&rig, "20 [00 00 [15 0001'M']]");
+    assert_true(rig_event(&rig, &event));
+    assert_true(rig_sent(&rig, "82 [0001 00 0001'a' 00] 32 [0001't' 0002 00 'x']"));
+    rig_fini(&rig);
+}
+
 static void wrong_answers_close(void **state)
 {
     static const char *const cases[] = {
@@ -188,6 +209,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exchange_goes_to_connack),
+        cmocka_unit_test(nothing_else_is_sent_before_connack),
         cmocka_unit_test(wrong_answers_close),
         cmocka_unit_test(nobody_asked_for_an_exchange),
         cmocka_unit_test(reauthentication_goes_on_beside_messages),

@@ -537,6 +537,13 @@ static void wake_ends_a_wait(void **state)
 
 /* ---- no memory ---- */
 
+static void see_answer(void *ctx, enum mqtt5_error error, const struct mqtt5_publish *answer)
+{
+    struct seen *seen = ctx;
+    (void)answer;
+    seen->last_error = error;
+}
+
 /* One short life; what fails, fails in order. */
 static void live(const struct mqtt5_allocator *allocator)
 {
@@ -560,6 +567,11 @@ static void live(const struct mqtt5_allocator *allocator)
     (void)!mqtt5_client_subscribe(client, &request, see_message, &seen, WAIT_MS, NULL);
     (void)!mqtt5_client_publish_async(client, &message, see_done, &seen);
     (void)!mqtt5_client_publish(client, &message, WAIT_MS, NULL);
+    (void)!mqtt5_client_request_async(client, &message, 20, see_answer, &seen);
+    struct mqtt5_call *call = mqtt5_call_new(client);
+    if (call != NULL && mqtt5_client_ping_async(client, mqtt5_call_done, call) == MQTT5_OK)
+        (void)!mqtt5_call_wait(call, WAIT_MS);
+    mqtt5_call_free(call);
     (void)!mqtt5_client_disconnect(client, NULL, WAIT_MS);
     mqtt5_client_free(client);
 }
