@@ -44,7 +44,7 @@ foreach(source IN LISTS store_sources)
     m5_test_program(store_${name} ${source})
     target_link_libraries(store_${name} PRIVATE store_rig)
     add_test(NAME store_${name} COMMAND store_${name})
-    set_tests_properties(store_${name} PROPERTIES LABELS "unit;threads" TIMEOUT 120)
+    set_tests_properties(store_${name} PROPERTIES LABELS unit TIMEOUT 180)
 endforeach()
 
 # These three see the engine only: DESIGN.md section 2 keeps the host out of them.
@@ -81,7 +81,7 @@ endforeach()
 
 # Unit tests with threads in them, which it looks at as well.
 foreach(name IN ITEMS client_host_test auth_guard_test auth_verifier_test
-        auth_policy_test)
+        auth_policy_test store_store_test store_fault_test)
     if(TARGET ${name})
         add_dependencies(thread_tests ${name})
         set_tests_properties(${name} PROPERTIES LABELS "unit;threads")

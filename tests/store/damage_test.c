@@ -221,7 +221,7 @@ static void a_flipped_bit_is_found_or_does_not_matter(void **state)
     m5_rng_init(&rng, test_seed(3));
     struct content *map = file_named(&original, "data.mdb");
     unsigned aside = 0;
-    for (unsigned i = 0; i < 600; i++) {
+    for (unsigned i = 0; i < 600 / RIG_SLOWER; i++) {
         const size_t at = i < 400
                               ? m5_rng_below(&rng, 8192) % 4096 % 256 + 4096 * m5_rng_below(&rng, 2)
                               : (size_t)m5_rng_below(&rng, map->size);
@@ -233,7 +233,7 @@ static void a_flipped_bit_is_found_or_does_not_matter(void **state)
         aside += open_damaged(&rig, &original) == FOUND_MAP_ASIDE;
         map->bytes[at] ^= bit;
     }
-    assert_true(aside > 120);
+    assert_true(aside > 120 / RIG_SLOWER);
     free_original(&original);
     rig_fini(&rig);
 }
@@ -251,7 +251,7 @@ static void overwritten_pages_are_found_or_do_not_matter(void **state)
     const size_t pages = map->size / 4096;
     uint8_t saved[4096];
     unsigned aside = 0;
-    for (unsigned i = 0; i < 150; i++) {
+    for (unsigned i = 0; i < 150 / RIG_SLOWER; i++) {
         uint8_t *page = map->bytes + 4096 * m5_rng_below(&rng, pages);
         memcpy(saved, page, sizeof saved);
         if (i % 3 == 0)
@@ -264,7 +264,7 @@ static void overwritten_pages_are_found_or_do_not_matter(void **state)
         aside += open_damaged(&rig, &original) == FOUND_MAP_ASIDE;
         memcpy(page, saved, sizeof saved);
     }
-    assert_true(aside > 50);
+    assert_true(aside > 50 / RIG_SLOWER);
     free_original(&original);
     rig_fini(&rig);
 }
@@ -356,7 +356,7 @@ static void a_log_damaged_before_its_end_is_set_aside(void **state)
     m5_rng_init(&rng, test_seed(5));
     struct content *log = file_named(&original, "log-");
     unsigned aside = 0;
-    for (unsigned i = 0; i < 600; i++) {
+    for (unsigned i = 0; i < 600 / RIG_SLOWER; i++) {
         const size_t at = (size_t)m5_rng_below(&rng, i % 3 == 0 ? 64 : log->size);
         const uint8_t bit = (uint8_t)(1u << m5_rng_below(&rng, 8));
         log->bytes[at] ^= bit;
@@ -364,7 +364,7 @@ static void a_log_damaged_before_its_end_is_set_aside(void **state)
         aside += open_damaged(&rig, &original) == FOUND_LOG_ASIDE;
         log->bytes[at] ^= bit;
     }
-    assert_true(aside > 50);
+    assert_true(aside > 50 / RIG_SLOWER);
     free_original(&original);
     rig_fini(&rig);
 }

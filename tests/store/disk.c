@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { FDS_MAX = 1024, FILES_MAX = 512, NAME_SIZE = 64 };
@@ -56,7 +55,8 @@ static struct {
     const char *fail_prefix;
     int fail_error;
     uint64_t room;
-    unsigned sync_us;
+    bool hangs;
+    pthread_cond_t goes_on;
     uint64_t counts[6];
     bool recording;
     int files; /* made so far */
@@ -67,7 +67,8 @@ static struct {
     unsigned name_count;
     struct step *steps;
     size_t step_count, step_capacity;
-} disk = {.mutex = PTHREAD_MUTEX_INITIALIZER, .room = UINT64_MAX};
+} disk = {
+    .mutex = PTHREAD_MUTEX_INITIALIZER, .goes_on = PTHREAD_COND_INITIALIZER, .room = UINT64_MAX};
 
 static struct step *add_step(enum step_kind kind, int file)
 {
@@ -366,19 +367,15 @@ static int do_sync(int fd)
 {
     pthread_mutex_lock(&disk.mutex);
     int error = 0;
-    unsigned delay = 0;
+    while (disk.hangs && is_watched(fd))
+        pthread_cond_wait(&disk.goes_on, &disk.mutex);
     if (is_watched(fd)) {
         const bool folder = disk.fds[fd].file == -1;
-        delay = disk.sync_us;
         error = meet(folder ? DISK_SYNC_FOLDER : DISK_SYNC, folder ? "" : disk.fds[fd].name);
         if (error == 0)
             add_step(folder ? STEP_SYNC_FOLDER : STEP_SYNC, disk.fds[fd].file);
     }
     pthread_mutex_unlock(&disk.mutex);
-    if (delay > 0) {
-        const struct timespec pause = {.tv_nsec = (long)delay * 1000};
-        nanosleep(&pause, NULL);
-    }
     errno = error;
     return error == 0 ? 0 : -1;
 }
@@ -447,7 +444,7 @@ void disk_watch(const char *dir)
     disk.dir = dir;
     disk.fail_calls = 0;
     disk.room = UINT64_MAX;
-    disk.sync_us = 0;
+    disk.hangs = false;
     disk.name_count = 0;
     memset(disk.counts, 0, sizeof disk.counts);
     memset(disk.fds, 0, sizeof disk.fds);
@@ -471,10 +468,11 @@ void disk_set_room(uint64_t bytes)
     pthread_mutex_unlock(&disk.mutex);
 }
 
-void disk_slow(unsigned sync_us)
+void disk_hang(bool hangs)
 {
     pthread_mutex_lock(&disk.mutex);
-    disk.sync_us = sync_us;
+    disk.hangs = hangs;
+    pthread_cond_broadcast(&disk.goes_on);
     pthread_mutex_unlock(&disk.mutex);
 }
 

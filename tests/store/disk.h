@@ -35,8 +35,8 @@ void disk_fail(unsigned calls, const char *prefix, int error, unsigned after);
 /* Bytes that may still be written beyond the end of files before ENOSPC; UINT64_MAX: no limit. */
 void disk_set_room(uint64_t bytes);
 
-/* Each sync takes so long. */
-void disk_slow(unsigned sync_us);
+/* While it hangs, syncs wait. */
+void disk_hang(bool hangs);
 
 /* Calls of these kinds so far. */
 uint64_t disk_count(unsigned calls);

@@ -180,7 +180,7 @@ static void a_store_in_use_is_seen_as_of_one_moment(void **state)
     set_small_limits(&rig.options);
     assert_int_equal(rig_open(&rig), MQTT5_OK);
     const struct order order = order_for(&rig);
-    for (unsigned i = 0; i < 80; i++) {
+    for (unsigned i = 0; i < 80 / RIG_SLOWER; i++) {
         submit_some(&rig, &load);
         const uint64_t least = load.submitted - 60;
         const struct answer answer = ask(&looker, &order);
@@ -215,7 +215,7 @@ static void a_backup_of_a_store_in_use_is_a_store(void **state)
     struct order order = order_for(&rig);
     order.backup = true;
     snprintf(copy.dir, sizeof copy.dir, "%.120s", order.target);
-    for (unsigned i = 0; i < 25; i++) {
+    for (unsigned i = 0; i < 25 / RIG_SLOWER; i++) {
         submit_some(&rig, &load);
         const uint64_t least = stored_from_the_start(&rig);
         const struct answer answer = ask(&looker, &order);
@@ -314,8 +314,8 @@ static void damage_is_told_and_crashes_nobody(void **state)
     assert_int_equal(fstat(fd, &status), 0);
     struct order order = order_for(&rig);
     unsigned damaged = 0;
-    for (unsigned i = 0; i < 500; i++) {
-        const bool head = i < 200;
+    for (unsigned i = 0; i < 500 / RIG_SLOWER; i++) {
+        const bool head = i < 200 / RIG_SLOWER;
         const off_t at =
             head ? (off_t)(m5_rng_below(&load.rng, 160) + 4096 * m5_rng_below(&load.rng, 2))
                  : (off_t)m5_rng_below(&load.rng, (uint64_t)status.st_size);
@@ -333,7 +333,7 @@ static void damage_is_told_and_crashes_nobody(void **state)
         else
             assert_int_equal(answer.error, MQTT5_ERR_CONFIG);
     }
-    assert_true(damaged > 100);
+    assert_true(damaged > 60 / RIG_SLOWER);
     order.backup = true;
     assert_int_equal(ftruncate(fd, status.st_size / 2), 0);
     const struct answer answer = ask(&looker, &order);

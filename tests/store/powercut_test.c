@@ -14,7 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CUTS_MAX = 700 };
+enum { CUTS_MAX = 700 / RIG_SLOWER };
 
 struct order {
     struct rig rig;

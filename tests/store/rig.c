@@ -346,6 +346,24 @@ void rig_wait_stored(struct rig *rig, uint64_t count)
     wait_for(rig, &rig->stored, NULL, count);
 }
 
+static unsigned read_count(struct rig *rig, const unsigned *count)
+{
+    pthread_mutex_lock(&rig->mutex);
+    const unsigned value = *count;
+    pthread_mutex_unlock(&rig->mutex);
+    return value;
+}
+
+unsigned rig_failed(struct rig *rig)
+{
+    return read_count(rig, &rig->failed);
+}
+
+unsigned rig_healed(struct rig *rig)
+{
+    return read_count(rig, &rig->healed);
+}
+
 void rig_wait_failed(struct rig *rig, unsigned count)
 {
     wait_for(rig, NULL, &rig->failed, count);

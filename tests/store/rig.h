@@ -72,6 +72,8 @@ void rig_abandon(struct rig *rig);
 /* Submits and waits until it is stored. */
 void rig_store(struct rig *rig, struct m5_batch *batch);
 void rig_wait_stored(struct rig *rig, uint64_t count);
+unsigned rig_failed(struct rig *rig); /* calls of the hook so far */
+unsigned rig_healed(struct rig *rig);
 void rig_wait_failed(struct rig *rig, unsigned count);
 void rig_wait_healed(struct rig *rig, unsigned count);
 
@@ -85,5 +87,12 @@ const char *rig_text(struct rig *rig, const char *key);
 void rig_path(const struct rig *rig, const char *name, char out[256]);
 unsigned rig_count_files(const struct rig *rig, const char *prefix);
 void remove_folder(const char *dir);
+
+/* Counts are divided by it where everything is slow. */
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#define RIG_SLOWER 10
+#else
+#define RIG_SLOWER 1
+#endif
 
 #endif
