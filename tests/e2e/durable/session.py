@@ -51,7 +51,7 @@ class Link(asyncio.Protocol):
 
 
 def packet_end(data, at):
-    """(where its body begins, where it ends) of the packet at AT, or None: not all of it is here."""
+    """(where its body begins, where it ends) of the packet at AT; None: some of it is missing."""
     length = shift = 0
     for i in range(at + 1, min(at + 5, len(data))):
         length |= (data[i] & 0x7F) << shift
