@@ -49,6 +49,17 @@ def check_programs(folder):
             sys.exit('request_answer printed something else')
         if run(folder / 'test_with_mock') != 'tested\n':
             sys.exit('test_with_mock printed something else')
+        if run(folder / 'shared_subscription_demo', url) != ''.join(
+                f'worker {number} has done 10 jobs\n' for number in (1, 2, 3)):
+            sys.exit('shared_subscription_demo printed something else')
+        if run(folder / 'message_expiry', url) != \
+                'sun tomorrow (for less than an hour from now)\n':
+            sys.exit('message_expiry printed something else')
+        if sorted(run(folder / 'broker_with_monitoring').splitlines()) != \
+                ['clients/connected: 1', 'subscriptions/count: 1']:
+            sys.exit('broker_with_monitoring printed something else')
+        if run(folder / 'test_with_broker') != 'tested\n':
+            sys.exit('test_with_broker printed something else')
     finally:
         broker.terminate()
         code = broker.wait(TIMEOUT_S)
