@@ -11,15 +11,31 @@ _mqttv5()
         before=${COMP_WORDS[COMP_CWORD-2]}
     fi
     if ((COMP_CWORD == 1)); then
-        words='broker pub sub completion help --help --version'
+        words='broker pub sub bench passwd scram acl store completion help --help --version'
     else
     case $command:$before in
     broker:--host|broker:-H)
         ;;
+    broker:--auth-password-file)
+        ;;
+    broker:--acl-file)
+        ;;
+    broker:--ban-file)
+        ;;
     broker:--workers)
         ;;
     broker:--storage-backend)
-        words='memory file'
+        words='file memory'
+        ;;
+    broker:--storage-dir)
+        ;;
+    broker:--durability)
+        words='strict relaxed memory'
+        ;;
+    broker:--durability-for)
+        ;;
+    broker:--storage-damaged)
+        words='set_aside refuse'
         ;;
     broker:--log-level)
         words='error warning info debug'
@@ -74,6 +90,8 @@ _mqttv5()
         ;;
     broker:--retained-message-size-max)
         ;;
+    broker:--store-bytes-max)
+        ;;
     broker:--memory-max)
         ;;
     broker:--queue-policy)
@@ -114,11 +132,13 @@ _mqttv5()
         ;;
     pub:--delay)
         ;;
+    pub:--at)
+        ;;
     pub:--repeat)
         ;;
     pub:--interval)
         ;;
-    pub:--url|pub:-U)
+    pub:--url|pub:-U|pub:-L)
         ;;
     pub:--host|pub:-H)
         ;;
@@ -128,18 +148,37 @@ _mqttv5()
         ;;
     pub:--password|pub:-P)
         ;;
-    pub:--protocol-version)
-        words='5 5.0 3.1.1 311 4'
+    pub:--protocol-version|pub:-V)
+        words='5 5.0 3.1.1 311 4 mqttv5 mqttv311'
         ;;
-    pub:--keep-alive|pub:-k)
+    pub:--keep-alive|pub:--keepalive|pub:-k)
         ;;
-    pub:--client-id|pub:-c)
+    pub:--connect-timeout)
         ;;
-    pub:--session-expiry)
+    pub:--options-file)
+        compopt -o default
+        ;;
+    pub:--max-inflight|pub:-M)
+        ;;
+    pub:--receive-maximum)
+        ;;
+    pub:--property|pub:-D)
+        ;;
+    pub:--reconnect-delay)
+        ;;
+    pub:--reconnect-delay-max)
+        ;;
+    pub:--reconnect-attempts)
+        ;;
+    pub:--client-id|pub:--id|pub:-c|pub:-i)
+        ;;
+    pub:--id-prefix|pub:-I)
+        ;;
+    pub:--session-expiry|pub:-x)
         ;;
     pub:--will-topic)
         ;;
-    pub:--will-message)
+    pub:--will-message|pub:--will-payload)
         ;;
     pub:--will-qos)
         ;;
@@ -153,9 +192,17 @@ _mqttv5()
         ;;
     sub:--subscription-identifier)
         ;;
-    sub:--count|sub:-n)
+    sub:--unsubscribe)
         ;;
-    sub:--url|sub:-U)
+    sub:--filter-out|sub:-T)
+        ;;
+    sub:--count|sub:-n|sub:-C)
+        ;;
+    sub:--timeout|sub:-W)
+        ;;
+    sub:--format|sub:-F)
+        ;;
+    sub:--url|sub:-U|sub:-L)
         ;;
     sub:--host|sub:-H)
         ;;
@@ -165,29 +212,127 @@ _mqttv5()
         ;;
     sub:--password|sub:-P)
         ;;
-    sub:--protocol-version)
-        words='5 5.0 3.1.1 311 4'
+    sub:--protocol-version|sub:-V)
+        words='5 5.0 3.1.1 311 4 mqttv5 mqttv311'
         ;;
-    sub:--keep-alive|sub:-k)
+    sub:--keep-alive|sub:--keepalive|sub:-k)
         ;;
-    sub:--client-id|sub:-c)
+    sub:--connect-timeout)
         ;;
-    sub:--session-expiry)
+    sub:--options-file)
+        compopt -o default
+        ;;
+    sub:--max-inflight|sub:-M)
+        ;;
+    sub:--receive-maximum)
+        ;;
+    sub:--property|sub:-D)
+        ;;
+    sub:--reconnect-delay)
+        ;;
+    sub:--reconnect-delay-max)
+        ;;
+    sub:--reconnect-attempts)
+        ;;
+    sub:--client-id|sub:--id|sub:-c|sub:-i)
+        ;;
+    sub:--id-prefix|sub:-I)
+        ;;
+    sub:--session-expiry|sub:-x)
         ;;
     sub:--will-topic)
         ;;
-    sub:--will-message)
+    sub:--will-message|sub:--will-payload)
         ;;
     sub:--will-qos)
         ;;
     sub:--will-delay)
         ;;
+    bench:--mode)
+        words='throughput latency connections hol-blocking'
+        ;;
+    bench:--duration)
+        ;;
+    bench:--warmup)
+        ;;
+    bench:--publishers)
+        ;;
+    bench:--subscribers)
+        ;;
+    bench:--topics)
+        ;;
+    bench:--rate)
+        ;;
+    bench:--inflight)
+        ;;
+    bench:--concurrency)
+        ;;
+    bench:--topic|bench:-t)
+        ;;
+    bench:--filter|bench:-f)
+        ;;
+    bench:--qos|bench:-q)
+        ;;
+    bench:--payload-size)
+        ;;
+    bench:--client-id|bench:-c|bench:-i)
+        ;;
+    bench:--pub-url)
+        ;;
+    bench:--plot)
+        compopt -o default
+        ;;
+    bench:--steady-trim)
+        ;;
+    bench:--url|bench:-U|bench:-L)
+        ;;
+    bench:--host|bench:-H)
+        ;;
+    bench:--port|bench:-p)
+        ;;
+    bench:--username|bench:-u)
+        ;;
+    bench:--password|bench:-P)
+        ;;
+    bench:--protocol-version|bench:-V)
+        words='5 5.0 3.1.1 311 4 mqttv5 mqttv311'
+        ;;
+    bench:--keep-alive|bench:--keepalive|bench:-k)
+        ;;
+    bench:--connect-timeout)
+        ;;
+    bench:--options-file)
+        compopt -o default
+        ;;
+    passwd:--batch|passwd:-b)
+        ;;
+    passwd:--memory)
+        ;;
+    passwd:--passes)
+        ;;
+    scram:--batch|scram:-b)
+        ;;
+    scram:--iterations|scram:-i)
+        ;;
+    scram:--hash)
+        words='sha256 sha512'
+        ;;
+    acl:--file|acl:-f)
+        compopt -o default
+        ;;
+    acl:--client-id)
+        ;;
     *)
         case $command in
-        help) words='broker pub sub completion help' ;;
-        broker) words='--host --allow-anonymous --workers --storage-backend --log-level --log-json --verbose --debug --non-interactive --max-qos --keep-alive --keep-alive-max --session-expiry --topic-alias-maximum --topic-alias-outgoing-max --sys-interval --max-clients --sessions-max --connect-timeout --connect-packet-max --maximum-packet-size --receive-maximum --inflight-max --client-id-size-max --subscriptions-max --subscriptions-per-session-max --topic-levels-max --user-properties-max --queued-messages-max --queued-bytes-max --output-bytes-max --retained-messages-max --retained-bytes-max --retained-message-size-max --memory-max --queue-policy --shared-strategy --response-information --no-sys-topics --no-retain --no-wildcards --no-shared --no-subscription-identifiers --help' ;;
-        pub) words='--topic --message --file --stdin --stdin-lines --qos --retain --message-expiry-interval --topic-alias --content-type --user-property --response-topic --correlation-data --wait-response --timeout --response-count --output-format --delay --repeat --interval --url --host --port --username --password --protocol-version --keep-alive --client-id --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
-        sub) words='--topic --qos --no-local --retain-handling --retain-as-published --subscription-identifier --count --verbose --show-properties --json --url --host --port --username --password --protocol-version --keep-alive --client-id --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
+        help) words='broker pub sub bench passwd scram acl store completion help' ;;
+        broker) words='--host --allow-anonymous --auth-password-file --acl-file --ban-file --workers --storage-backend --storage-dir --durability --durability-for --storage-damaged --log-level --log-json --verbose --debug --non-interactive --max-qos --keep-alive --keep-alive-max --session-expiry --topic-alias-maximum --topic-alias-outgoing-max --sys-interval --max-clients --sessions-max --connect-timeout --connect-packet-max --maximum-packet-size --receive-maximum --inflight-max --client-id-size-max --subscriptions-max --subscriptions-per-session-max --topic-levels-max --user-properties-max --queued-messages-max --queued-bytes-max --output-bytes-max --retained-messages-max --retained-bytes-max --retained-message-size-max --store-bytes-max --memory-max --queue-policy --shared-strategy --response-information --no-sys-topics --no-retain --no-wildcards --no-shared --no-subscription-identifiers --help' ;;
+        pub) words='--topic --message --file --stdin --stdin-lines --null-message --qos --retain --message-expiry-interval --topic-alias --content-type --user-property --response-topic --correlation-data --wait-response --timeout --response-count --output-format --delay --at --repeat --interval --stats --json --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
+        sub) words='--topic --qos --no-local --retain-handling --retain-as-published --subscription-identifier --unsubscribe --filter-out --no-retained --retained-only --remove-retained --count --timeout --exit-after-subscribe --verbose --format --json --hex --base64 --show-properties --no-line-end --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
+        bench) words='--mode --duration --warmup --publishers --subscribers --topics --rate --inflight --concurrency --topic --filter --qos --payload-size --client-id --pub-url --json --plot --steady-trim --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --help' ;;
+        passwd) words='--create --delete --stdout --batch --stdin --json --memory --passes --help' ;;
+        scram) words='--create --delete --stdout --batch --stdin --json --iterations --hash --help' ;;
+        acl) words='--file --client-id --json --help' ;;
+        store) words='--json --help' ;;
         completion) words='--help bash zsh' ;;
         esac
         ;;
