@@ -2,11 +2,11 @@
  * forms, own thread and none, callbacks that do what they may and may not.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
+#include "support/client_broker.h"
 #include "support/hex.h"
 #include "support/test_allocator.h"
 #include "support/unit.h"
 
-#include <mqtt5/broker.h>
 #include <mqtt5/client.h>
 
 #include <arpa/inet.h>
@@ -21,51 +21,14 @@
 
 /* ---- a broker to talk to ---- */
 
-static struct mqtt5_broker *broker;
-static pthread_t broker_thread;
 static char url[64];
-
-static void no_log(void *ctx, enum mqtt5_log_level level, const char *event, const char *line)
-{
-    (void)ctx;
-    (void)level;
-    (void)event;
-    (void)line;
-}
-
-static void *run_broker(void *unused)
-{
-    (void)unused;
-    return (void *)(uintptr_t)mqtt5_broker_run(broker);
-}
 
 static int start_broker(void **state)
 {
-    (void)state;
-    const struct mqtt5_listener listener = {.host = "127.0.0.1", .port = 0};
-    struct mqtt5_broker_options options;
-    mqtt5_broker_options_init(&options);
-    options.listeners = &listener;
-    options.listener_count = 1;
-    options.workers = 1;
-    options.log = no_log;
-    options.config.allow_anonymous = true;
-    const char *why = "";
-    if (mqtt5_broker_new(&options, &broker, &why) != MQTT5_OK) {
-        fprintf(stderr, "no broker: %s\n", why);
-        return 1;
-    }
-    snprintf(url, sizeof url, "mqtt://127.0.0.1:%u", mqtt5_broker_port(broker, 0));
-    return pthread_create(&broker_thread, NULL, run_broker, NULL);
-}
-
-static int stop_broker(void **state)
-{
-    (void)state;
-    mqtt5_broker_stop(broker);
-    pthread_join(broker_thread, NULL);
-    mqtt5_broker_free(broker);
-    return 0;
+    const int failed = client_broker_start(state);
+    if (failed == 0)
+        client_broker_url("127.0.0.1", url, sizeof url);
+    return failed;
 }
 
 /* ---- what callbacks leave behind ---- */
@@ -668,5 +631,5 @@ int main(void)
         cmocka_unit_test(one_client_serves_many_threads),
         cmocka_unit_test(one_mebibyte_comes_back_whole),
     };
-    return cmocka_run_group_tests(tests, start_broker, stop_broker);
+    return cmocka_run_group_tests(tests, start_broker, client_broker_stop);
 }
