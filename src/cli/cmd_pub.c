@@ -11,6 +11,7 @@
 #include "cli/prompt.h"
 #include "cli/property.h"
 #include "cli/schedule.h"
+#include "cli/text.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -236,18 +237,6 @@ struct pub {
     bool output_closed;
 };
 
-static struct mqtt5_bytes bytes_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* ---- from the client's thread ---- */
 
 static void report_failure(const struct pub *pub, const struct mqtt5_client_result *result)
@@ -329,7 +318,7 @@ static void wait_change(struct pub *pub, uint64_t until_ms, bool input)
     struct pollfd look[3] = {{.fd = pub->wake_fd, .events = POLLIN},
                              {.fd = cli_signals_fd(), .events = POLLIN},
                              {.fd = input ? STDIN_FILENO : -1, .events = POLLIN}};
-    const uint64_t now = now_ms();
+    const uint64_t now = cli_now_ms();
     const uint64_t left = until_ms > now ? until_ms - now : 0;
     uint64_t count;
     if (cli_signals_caught())
@@ -378,19 +367,19 @@ static void drain(struct pub *pub)
 {
     uint64_t end = UINT64_MAX;
     pthread_mutex_lock(&pub->lock);
-    while (pub->pending > 0 && !is_gone(pub) && now_ms() < end) {
+    while (pub->pending > 0 && !is_gone(pub) && cli_now_ms() < end) {
         if (cli_signals_caught() && end == UINT64_MAX)
-            end = now_ms() + DRAIN_WAIT_MS;
+            end = cli_now_ms() + DRAIN_WAIT_MS;
         wait_change(pub, end, false);
     }
     pthread_mutex_unlock(&pub->lock);
 }
 
-/* Waits until @p end of now_ms(). False when it is over before. */
+/* Waits until @p end of cli_now_ms(). False when it is over before. */
 static bool pause_until(struct pub *pub, uint64_t end)
 {
     pthread_mutex_lock(&pub->lock);
-    while (now_ms() < end && !is_over(pub))
+    while (cli_now_ms() < end && !is_over(pub))
         wait_change(pub, end, false);
     pthread_mutex_unlock(&pub->lock);
     return !is_over_now(pub);
@@ -403,7 +392,7 @@ static bool pause_until_time(struct pub *pub, time_t at)
     while (clock_gettime(CLOCK_REALTIME, &now) == 0 && now.tv_sec < at) {
         const uint64_t left_ms =
             (uint64_t)(at - now.tv_sec) * 1000 - (uint64_t)now.tv_nsec / 1000000;
-        if (!pause_until(pub, now_ms() + (left_ms < LOOK_MS ? left_ms : LOOK_MS)))
+        if (!pause_until(pub, cli_now_ms() + (left_ms < LOOK_MS ? left_ms : LOOK_MS)))
             return false;
     }
     return true;
@@ -414,7 +403,7 @@ static bool pause_until_time(struct pub *pub, time_t at)
 #define SET_TEXT(properties, NAME, field, text) \
     do {                                        \
         MQTT5_SET(properties, NAME);            \
-        (properties)->field = bytes_of(text);   \
+        (properties)->field = cli_bytes(text);  \
     } while (0)
 
 static int set_correlation(struct pub *pub, struct mqtt5_properties *properties)
@@ -445,7 +434,7 @@ static int make_message(struct pub *pub)
     *properties = pub->properties.set;
     if (code != CLI_OK)
         return code;
-    pub->publish.topic = bytes_of(options->topic);
+    pub->publish.topic = cli_bytes(options->topic);
     pub->publish.qos = (uint8_t)options->qos;
     pub->publish.retain = options->retain;
     if (cli_given(pub->call, "message-expiry-interval")) {
@@ -511,7 +500,7 @@ static int publish(struct pub *pub, struct mqtt5_bytes payload)
 static int publish_repeatedly(struct pub *pub, const struct mqtt5_bytes *payloads, size_t count)
 {
     const struct pub_options *options = pub->options;
-    const uint64_t start = now_ms();
+    const uint64_t start = cli_now_ms();
     int code = CLI_OK;
     for (uint64_t i = 0; options->repeat == 0 || i < options->repeat; i++) {
         if (!pause_until(pub, cli_step_due(start, options->interval_ms, i)))
@@ -633,7 +622,7 @@ static int prepare_responses(struct pub *pub)
         if (pub->correlation_data == NULL)
             return cli_failed(pub->call, "out of memory");
         const int size = snprintf((char *)pub->correlation_data, sizeof id, "%08llx",
-                                  (unsigned long long)now_ms());
+                                  (unsigned long long)cli_now_ms());
         MQTT5_SET(properties, CORRELATION_DATA);
         properties->correlation_data =
             (struct mqtt5_bytes){.data = pub->correlation_data, .len = (size_t)size};
@@ -655,9 +644,9 @@ static int prepare_responses(struct pub *pub)
 static int await_responses(struct pub *pub)
 {
     const uint64_t wanted = pub->options->response_count;
-    const uint64_t end = now_ms() + pub->options->timeout_s * 1000;
+    const uint64_t end = cli_now_ms() + pub->options->timeout_s * 1000;
     pthread_mutex_lock(&pub->lock);
-    while ((wanted == 0 || pub->responses < wanted) && now_ms() < end && !is_over(pub) &&
+    while ((wanted == 0 || pub->responses < wanted) && cli_now_ms() < end && !is_over(pub) &&
            !pub->output_closed)
         wait_change(pub, end, false);
     const uint64_t responses = pub->responses;
@@ -682,7 +671,7 @@ static int publish_known(struct pub *pub)
     if (payloads == NULL)
         return cli_failed(pub->call, "out of memory");
     for (size_t i = 0; i < options->messages.count; i++)
-        payloads[used++] = bytes_of(options->messages.items[i]);
+        payloads[used++] = cli_bytes(options->messages.items[i]);
     for (size_t i = 0; i < pub->content_count; i++)
         payloads[used++] =
             (struct mqtt5_bytes){.data = pub->contents[i].data, .len = pub->contents[i].size};
@@ -694,11 +683,11 @@ static int publish_known(struct pub *pub)
 static int publish_all(struct pub *pub)
 {
     const struct pub_options *options = pub->options;
-    if (options->delay_s > 0 && !pause_until(pub, now_ms() + options->delay_s * 1000))
+    if (options->delay_s > 0 && !pause_until(pub, cli_now_ms() + options->delay_s * 1000))
         return CLI_OK;
     if (options->at != NULL && !pause_until_time(pub, pub->at))
         return CLI_OK;
-    pub->started_ms = now_ms();
+    pub->started_ms = cli_now_ms();
     return options->stdin_lines ? publish_lines(pub) : publish_known(pub);
 }
 
@@ -740,7 +729,7 @@ static void report_stats(struct pub *pub, uint64_t elapsed_ms)
                (unsigned long long)pub->done, (unsigned long long)pub->failed,
                (unsigned long long)pub->bytes, seconds, (unsigned long long)pub->responses,
                (unsigned)pub->reason_code);
-        cli_json_string(stdout, bytes_of(cli_reason_text(pub->reason_code)));
+        cli_json_string(stdout, cli_bytes(cli_reason_text(pub->reason_code)));
         puts("}");
     }
     pthread_mutex_unlock(&pub->lock);
@@ -752,7 +741,7 @@ static int work(struct pub *pub)
     if (code == CLI_OK)
         code = publish_all(pub);
     drain(pub);
-    const uint64_t elapsed_ms = pub->started_ms > 0 ? now_ms() - pub->started_ms : 0;
+    const uint64_t elapsed_ms = pub->started_ms > 0 ? cli_now_ms() - pub->started_ms : 0;
     if (code == CLI_OK && pub->options->wait_response && pub->failed == 0 && !is_over_now(pub))
         code = await_responses(pub);
     if (code == CLI_OK)

@@ -8,6 +8,7 @@
 #include "cli/print.h"
 #include "cli/prompt.h"
 #include "cli/property.h"
+#include "cli/text.h"
 
 #include <mqtt5/topic.h>
 
@@ -183,21 +184,9 @@ struct sub {
     bool connected, over, subscribed, failed;
 };
 
-static struct mqtt5_bytes bytes_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
-
-static uint64_t now_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static bool has_timed_out(const struct sub *sub)
 {
-    return sub->end_ms != UINT64_MAX && now_ms() >= sub->end_ms;
+    return sub->end_ms != UINT64_MAX && cli_now_ms() >= sub->end_ms;
 }
 
 /* Whether the user has had what was asked for. */
@@ -213,7 +202,7 @@ static bool has_enough(const struct sub *sub)
 static bool is_filtered_out(const struct sub_options *options, struct mqtt5_bytes topic)
 {
     for (size_t i = 0; i < options->filter_out.count; i++) {
-        if (mqtt5_filter_matches(bytes_of(options->filter_out.items[i]), topic))
+        if (mqtt5_filter_matches(cli_bytes(options->filter_out.items[i]), topic))
             return true;
     }
     return false;
@@ -343,7 +332,7 @@ static enum mqtt5_error send_subscribe(struct sub *sub, const struct mqtt5_prope
         return MQTT5_ERR_NOMEM;
     for (size_t i = 0; i < options->topics.count; i++) {
         items[i] = (struct mqtt5_subscription_request){
-            .filter = bytes_of(options->topics.items[i]),
+            .filter = cli_bytes(options->topics.items[i]),
             .qos = (uint8_t)options->qos,
             .no_local = options->no_local,
             .retain_as_published = options->retain_as_published,
@@ -370,7 +359,7 @@ static enum mqtt5_error send_unsubscribe(struct sub *sub, const struct mqtt5_pro
     if (items == NULL)
         return MQTT5_ERR_NOMEM;
     for (size_t i = 0; i < filters->count; i++)
-        items[i] = bytes_of(filters->items[i]);
+        items[i] = cli_bytes(filters->items[i]);
     const struct mqtt5_unsubscribe request = {
         .count = (uint32_t)filters->count, .items = items, .properties = *properties};
     const enum mqtt5_error error =
@@ -425,7 +414,7 @@ static void look_at_output(struct sub *sub)
 /* How long the client may wait for its server before something is due. */
 static uint32_t wait_ms(const struct sub *sub)
 {
-    const uint64_t now = now_ms();
+    const uint64_t now = cli_now_ms();
     const uint64_t left = sub->end_ms > now ? sub->end_ms - now : 0;
     return left < PROCESS_WAIT_MS ? (uint32_t)left : PROCESS_WAIT_MS;
 }
@@ -433,8 +422,8 @@ static uint32_t wait_ms(const struct sub *sub)
 /* The removals that are under way are waited for, if that does not take for ever. */
 static void finish_removals(struct sub *sub)
 {
-    const uint64_t end = now_ms() + CLI_DISCONNECT_WAIT_MS;
-    while (sub->removing > 0 && sub->connected && now_ms() < end &&
+    const uint64_t end = cli_now_ms() + CLI_DISCONNECT_WAIT_MS;
+    while (sub->removing > 0 && sub->connected && cli_now_ms() < end &&
            mqtt5_client_process(sub->client, PROCESS_WAIT_MS) == MQTT5_OK)
         continue;
 }
@@ -571,7 +560,7 @@ static int connect_and_receive(struct sub *sub)
     setvbuf(stdout, NULL, _IOFBF, OUTPUT_SIZE);
     if (!cli_connect(sub->call, &options->connection, &config, &sub->client))
         return CLI_FAILED;
-    sub->end_ms = options->timeout_s > 0 ? now_ms() + options->timeout_s * 1000 : UINT64_MAX;
+    sub->end_ms = options->timeout_s > 0 ? cli_now_ms() + options->timeout_s * 1000 : UINT64_MAX;
     const int code = receive(sub);
     if (!sub->over)
         cli_disconnect(sub->call, &options->connection, sub->client);

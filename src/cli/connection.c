@@ -3,6 +3,7 @@
 #include "cli/connection.h"
 
 #include "cli/property.h"
+#include "cli/text.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -306,11 +307,6 @@ static void make_id(const struct cli_call *call, const struct cli_connection *op
     snprintf(out, ID_SIZE, "mqttv5-%s-%08x", call->command->name, number);
 }
 
-static struct mqtt5_bytes bytes_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
-
 /* What the properties of -D say of CONNECT, and of the will. */
 struct packets {
     struct cli_properties connect, will;
@@ -322,8 +318,8 @@ static void set_will(const struct cli_connection *options, struct packets *packe
     packets->message = (struct mqtt5_will){
         .qos = (uint8_t)options->will_qos,
         .retain = options->will_retain,
-        .topic = bytes_of(options->will_topic),
-        .payload = bytes_of(options->will_message != NULL ? options->will_message : ""),
+        .topic = cli_bytes(options->will_topic),
+        .payload = cli_bytes(options->will_message != NULL ? options->will_message : ""),
         .properties = packets->will.set,
     };
     if (options->will_delay_s > 0) {
@@ -373,7 +369,7 @@ static struct mqtt5_client *new_client(const struct cli_call *call,
     config->client_id = options->client_id != NULL ? options->client_id : id;
     config->username = options->username;
     if (options->password != NULL)
-        config->password = bytes_of(options->password);
+        config->password = cli_bytes(options->password);
     config->clean_start = !options->no_clean_start;
     config->session_known = true; /* the process before this one had the other part of it */
     config->keep_alive_s = (uint16_t)options->keep_alive_s;

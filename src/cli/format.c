@@ -5,6 +5,7 @@
 
 #include "cli/json.h"
 #include "cli/property.h"
+#include "cli/text.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -152,11 +153,6 @@ void cli_format_free(struct cli_format *format)
 
 /* ---- printing ---- */
 
-static struct mqtt5_bytes text_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
-
 static void put(FILE *out, struct mqtt5_bytes bytes)
 {
     if (bytes.len > 0)
@@ -241,7 +237,7 @@ static void put_iso_time(FILE *out, const struct cli_format_piece *piece, struct
     struct tm local;
     localtime_r(&at.tv_sec, &local);
     text[strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S%z", &local)] = 0;
-    put_text(out, piece, text_of(text));
+    put_text(out, piece, cli_bytes(text));
 }
 
 /* ---- %j and %J ---- */

@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/prompt.h"
 
+#include "cli/text.h"
+
 #include <mqtt5/topic.h>
 
 #include <stdlib.h>
@@ -13,14 +15,9 @@ bool cli_can_ask(const struct cli_connection *options)
     return !options->non_interactive && isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1;
 }
 
-static struct mqtt5_bytes bytes_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
-
 const char *cli_check_topic_name(const char *answer)
 {
-    const enum mqtt5_error error = mqtt5_topic_check(bytes_of(answer), MQTT5_TOPIC_LEVELS_DEFAULT);
+    const enum mqtt5_error error = mqtt5_topic_check(cli_bytes(answer), MQTT5_TOPIC_LEVELS_DEFAULT);
     return error == MQTT5_OK ? NULL : mqtt5_error_text(error);
 }
 
@@ -28,7 +25,7 @@ const char *cli_check_topic_filter(const char *answer)
 {
     struct mqtt5_filter filter;
     const enum mqtt5_error error =
-        mqtt5_filter_parse(bytes_of(answer), MQTT5_TOPIC_LEVELS_DEFAULT, &filter);
+        mqtt5_filter_parse(cli_bytes(answer), MQTT5_TOPIC_LEVELS_DEFAULT, &filter);
     return error == MQTT5_OK ? NULL : mqtt5_error_text(error);
 }
 

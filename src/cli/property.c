@@ -2,17 +2,14 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/property.h"
 
+#include "cli/text.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ID_MAX 0x2Au /* the highest identifier of a property */
-
-static struct mqtt5_bytes bytes_of(const char *text)
-{
-    return (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = strlen(text)};
-}
 
 /* ---- names ---- */
 
@@ -106,8 +103,8 @@ static void set_value(struct mqtt5_properties *set, uint32_t id, uint32_t value,
 #define SET_U16(field)    set->field = value
 #define SET_U32(field)    set->field = value
 #define SET_VARINT(field) set->field = value
-#define SET_UTF8(field)   set->field = bytes_of(string)
-#define SET_BINARY(field) set->field = bytes_of(string)
+#define SET_UTF8(field)   set->field = cli_bytes(string)
+#define SET_BINARY(field) set->field = cli_bytes(string)
 #define SET_PAIR(field)   (void)string
 #define X(name, field, number, type, packets, many, text) \
     case number: SET_##type(field); break;
@@ -155,7 +152,7 @@ static int add_pair(const struct cli_call *call, const char *text, struct mqtt5_
     if (equals == NULL)
         return cli_usage(call, "--user-property wants NAME=VALUE, not \"%s\"", text);
     out->name = (struct mqtt5_bytes){.data = (const uint8_t *)text, .len = (size_t)(equals - text)};
-    out->value = bytes_of(equals + 1);
+    out->value = cli_bytes(equals + 1);
     return CLI_OK;
 }
 
@@ -169,8 +166,8 @@ static void add_words(const struct cli_strings *words, const char *packet,
         if (strcmp(item[0], packet) != 0)
             continue;
         if (id == MQTT5_PROPERTY_USER_PROPERTY)
-            out->users[(*count)++] =
-                (struct mqtt5_user_property){.name = bytes_of(item[2]), .value = bytes_of(item[3])};
+            out->users[(*count)++] = (struct mqtt5_user_property){.name = cli_bytes(item[2]),
+                                                                  .value = cli_bytes(item[3])};
         else if (number_max(id) == 0 || read_number(item[2], number_max(id), &number))
             set_value(&out->set, id, number, item[2]);
     }
