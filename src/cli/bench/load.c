@@ -24,7 +24,7 @@
 #define QUIET_NS         (5ull * SECOND_NS) /* nothing came for so long: the rest is lost */
 #define STALL_NS         (1ull * SECOND_NS) /* the same, for the window of a closed loop at QoS 0 */
 #define LEAVE_NS         (2ull * SECOND_NS) /* for the servers to close after our DISCONNECTs */
-#define STALL_NS         (1ull * SECOND_NS) /* as long, for the window of a closed loop at QoS 0 */
+#define CATCH_UP_NS      (5ull * SECOND_NS) /* after the end, for what was due before it */
 #define PROGRESS_WINDOWS 5u                 /* whose mean rate is shown */
 #define PROGRESS_NS      (SECOND_NS / 5)
 #define TICK_MS          100
