@@ -76,14 +76,19 @@ static void put_word(const struct line *line, const char *name, const char *word
     fprintf(line->out, line->json ? "\"%s\"" : "%s", word);
 }
 
-static void put_message(const struct line *line, const struct m5_message_view *view)
+static void put_rest(const struct line *line, const struct m5_message_view *view)
 {
-    put_text(line, "topic", view->topic);
-    put_number(line, "qos", view->qos);
     put_flag(line, "retain", view->retain);
     put_time(line, "expires_at_ms", view->expires_at_ms);
     put_number(line, "properties_bytes", view->properties.len);
     put_number(line, "payload_bytes", view->payload.len);
+}
+
+static void put_message(const struct line *line, const struct m5_message_view *view)
+{
+    put_text(line, "topic", view->topic);
+    put_number(line, "qos", view->qos);
+    put_rest(line, view);
 }
 
 /* ---- kinds ---- */
@@ -163,8 +168,11 @@ static bool put_delivery(const struct line *line, struct mqtt5_bytes value)
     put_flag(line, "released", record.released);
     if (record.body == M5_STORED_APART)
         put_number(line, "message", record.message);
-    if (record.body == M5_STORED_WITHIN)
-        put_message(line, &record.view);
+    if (record.body != M5_STORED_WITHIN)
+        return true;
+    put_text(line, "topic", record.view.topic);
+    put_number(line, "published_qos", record.view.qos);
+    put_rest(line, &record.view);
     return true;
 }
 

@@ -267,7 +267,7 @@ static size_t encode(struct m5_log *log, const struct m5_change_list *changes, u
     return size;
 }
 
-static bool write_group(struct m5_log *log, size_t size, void (*written)(void *ctx), void *ctx)
+static bool write_group(struct m5_log *log, size_t size)
 {
     struct m5_log_segment *segment = log->newest;
     const uint64_t end = log->end + size;
@@ -282,17 +282,17 @@ static bool write_group(struct m5_log *log, size_t size, void (*written)(void *c
             segment->bytes += ZEROS_SIZE;
         }
     }
-    if (written != NULL)
-        written(ctx);
-    return fdatasync(segment->fd) == 0;
+    return true;
 }
 
-/* Gives back what a failed group took, where that is possible: space may be what is missing. */
-static void abandon_segment(struct m5_log *log)
+/* Leaves the newest segment. Gives back what a group took that could not be written, where that is
+ * possible: space may be what is missing. One that was written and could not be synced stays: it
+ * may be acknowledged as written, and until it is in another segment it is found here. */
+static void abandon_segment(struct m5_log *log, bool whole)
 {
     const int failed = errno;
     log->start_anew = true;
-    if (log->newest != NULL && log->newest->first < log->next &&
+    if (!whole && log->newest != NULL && log->newest->first < log->next &&
         ftruncate(log->newest->fd, (off_t)log->end) == 0)
         log->newest->bytes = log->end;
     errno = failed;
@@ -314,9 +314,12 @@ enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *
         log->start_anew = false;
         log->end = 0;
     }
-    const bool done = write_group(log, size, written, ctx);
+    const bool whole = write_group(log, size);
+    if (whole && written != NULL)
+        written(ctx);
+    const bool done = whole && fdatasync(log->newest->fd) == 0;
     if (!done) {
-        abandon_segment(log);
+        abandon_segment(log, whole);
         m5_say(why, "the log cannot be written: %s", strerror(errno));
     } else {
         log->end += size;
