@@ -503,7 +503,7 @@ static void a_naive_evaluator_decides_the_same(void **state)
         m5_acl_free(acl);
     }
     assert_in_range(cache.hits, 200, 1500 * 30); /* some questions came twice */
-    assert_in_range(allowed, 100, 1400); /* the policies are not all closed, nor all open */
+    assert_in_range(allowed, 100, 1400);         /* the policies are not all closed, nor all open */
 }
 
 int main(void)
