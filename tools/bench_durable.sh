@@ -7,6 +7,7 @@
 #     DIR=.                 a folder on the disk to be measured
 #     RT="chrt -f 50"       put before broker and generator; for a machine that others use
 #     SESSIONS="1000 10000 100000 1000000"   for start
+#     PUBLISHERS="1 10 100 1000" WINDOWS="1 10" WHERE="online offline" ROUNDS=7   for publish
 # What each line says is at the head of tests/bench/bench_durable.c; `times` is publishes a second
 # as a multiple of the disk's own rate in the same rounds.
 # SPDX-License-Identifier: MIT OR Apache-2.0
@@ -57,10 +58,12 @@ start_mosquitto() {
 }
 
 publishers() {
-    for where in '' -o; do
-        for window in 1 10; do
-            for count in 1 10 100 1000; do
-                load publish -n "$count" -w "$window" -R "${ROUNDS:-7}" -D "$work" $where
+    local where window count
+    for where in ${WHERE:-online offline}; do
+        for window in ${WINDOWS:-1 10}; do
+            for count in ${PUBLISHERS:-1 10 100 1000}; do
+                load publish -n "$count" -w "$window" -R "${ROUNDS:-7}" -D "$work" \
+                    $([ "$where" = online ] || echo -o)
             done
         done
     done
@@ -71,11 +74,11 @@ publish() {
     publishers
 }
 
-# At half of what 1,000 publishers get with ten messages outstanding each.
+# At half of what 1,000 publishers get with one message outstanding each.
 latency() {
     local rate
     start_ours
-    rate=$(load publish -n 1000 -w 10 -d 1 -R 3 | sed 's/.*acks_per_s=\([0-9]*\).*/\1/')
+    rate=$(load publish -n 1000 -w 1 -d 1 -R 3 | sed 's/.*acks_per_s=\([0-9]*\).*/\1/')
     echo "maximum $rate a second, half of it; the disk: $(load disk -D "$work" -d 1)"
     load publish -n 1000 -r $((rate / 2)) -d 3 -R 1
     load publish -n 100 -r $((rate / 2)) -d 3 -R 1
@@ -109,7 +112,7 @@ start() {
 plain() {
     local level rate
     start_ours
-    rate=$(load publish -n 100 -w 10 -d 1 -R 3 | sed 's/.*acks_per_s=\([0-9]*\).*/\1/')
+    rate=$(load publish -n 100 -w 10 -0 -d 1 -R 3 | sed 's/.*acks_per_s=\([0-9]*\).*/\1/')
     rate=$((rate / 2))
     for round in 1 2 3; do
         for level in memory strict; do
