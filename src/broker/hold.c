@@ -60,7 +60,10 @@ static bool add(struct m5_shard *shard, struct m5_held *held, enum m5_hold_kind 
         m5_journal_urge(shard, !strict);
     struct m5_hold_entry *last = last_of(shard, holds, held, kind);
     if (last != NULL && position > shard->journal.sealed) {
-        last->amount = kind == M5_HOLD_ANSWERS ? last->amount + amount : amount;
+        if (kind == M5_HOLD_ANSWERS)
+            last->amount += amount;
+        else if (last->amount < amount)
+            last->amount = amount;
         last->position = position;
         return true;
     }
@@ -179,7 +182,8 @@ static void let_go(struct m5_shard *shard, const struct m5_hold_entry *entry)
         break;
     case M5_HOLD_DELIVERIES:
         if (session != NULL) {
-            session->settled = entry->amount;
+            if (session->settled < entry->amount)
+                session->settled = entry->amount;
             m5_delivery_pump(shard, session);
         }
         break;
