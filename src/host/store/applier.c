@@ -11,7 +11,10 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+
+#define COMPACT_PAUSE_US 60000000u /* after a rewrite of the map that failed */
 
 /* ---- windows ---- */
 
@@ -147,6 +150,21 @@ static void note_progress(struct m5_store *store, uint64_t changes)
     atomic_store(&store->bytes_used, store->tree.bytes_used);
 }
 
+/* A map that is large and mostly free, now that the queues have drained, is rewritten: only this
+ * thread uses it. Readers of other processes keep the old file. */
+static void give_space_back(struct m5_store *store)
+{
+    struct stat file;
+    const int fd = m5_tree_fd(&store->tree);
+    if (fd < 0 || m5_steady_us() < store->compact_again_us || fstat(fd, &file) != 0 ||
+        (uint64_t)file.st_size <= store->options.compact_bytes ||
+        store->tree.bytes_used > (uint64_t)file.st_size / 4)
+        return;
+    char why[M5_STORE_WHY_SIZE];
+    if (m5_tree_rewrite(&store->tree, why) != MQTT5_OK) /* the old one is there: not now, then */
+        store->compact_again_us = m5_steady_us() + COMPACT_PAUSE_US;
+}
+
 /* Brings one window into the map; false with a sentence. */
 static bool apply_window(struct m5_store *store, char *why)
 {
@@ -167,6 +185,8 @@ static bool apply_window(struct m5_store *store, char *why)
     const uint64_t changes = window->changes.count;
     note_progress(store, changes);
     m5_window_clear(window);
+    if (durable(store) < store->reader.next)
+        give_space_back(store);
     return true;
 }
 

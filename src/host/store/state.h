@@ -73,6 +73,7 @@ struct m5_store {
     uint64_t durable;                                       /* the last group that is */
     uint64_t behind_changes, behind_bytes, behind_since_us; /* log that is not in the map yet */
     bool apply_stopping;
+    uint64_t compact_again_us;
     struct m5_log_reader reader;
     struct m5_window window;
 

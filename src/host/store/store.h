@@ -64,7 +64,7 @@ struct m5_store_options {
     size_t apply_bytes;     /* 16 MiB of log, or */
     uint32_t apply_ms;      /* 1,000 ms since the first: then the map is brought up to the log */
     uint64_t compact_bytes; /* 64 MiB: a map file larger than this and three quarters free is
-                               rewritten by m5_store_open() */
+                               rewritten, by m5_store_open() or when nothing is left to do */
     uint32_t retry_ms;      /* 250: first pause after a commit failed; doubles */
     uint32_t retry_most_ms; /* 2,000 */
 };
