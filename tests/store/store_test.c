@@ -390,18 +390,35 @@ static void store_many(struct rig *rig, enum m5_store_op op, unsigned count, con
     }
 }
 
+static off_t map_size(const struct rig *rig)
+{
+    char path[256];
+    struct stat status;
+    rig_path(rig, "data.mdb", path);
+    assert_int_equal(stat(path, &status), 0);
+    return status.st_size;
+}
+
+/* Fills the map and drains it again. */
+static void fill_and_drain(struct rig *rig)
+{
+    rig->options.apply_changes = 5000; /* else nothing would get there */
+    assert_int_equal(rig_open(rig), MQTT5_OK);
+    store_many(rig, M5_STORE_PUT, 40000, "0123456789012345678901234567890123456789");
+    store_many(rig, M5_STORE_DELETE, 40000, NULL);
+    rig_store(rig, single(0, M5_STORE_PUT, "left", "over"));
+    rig_close(rig);
+}
+
 static void a_map_that_was_drained_is_rewritten_at_start(void **state)
 {
     (void)state;
     struct rig rig;
     rig_init(&rig);
+    rig.options.compact_bytes = 1 << 30;
+    fill_and_drain(&rig);
+    assert_true(map_size(&rig) > 1 << 20);
     rig.options.compact_bytes = 1 << 20;
-    rig.options.apply_changes = 5000; /* else nothing would get there */
-    assert_int_equal(rig_open(&rig), MQTT5_OK);
-    store_many(&rig, M5_STORE_PUT, 40000, "0123456789012345678901234567890123456789");
-    store_many(&rig, M5_STORE_DELETE, 40000, NULL);
-    rig_store(&rig, single(0, M5_STORE_PUT, "left", "over"));
-    rig_close(&rig);
     assert_int_equal(rig_open(&rig), MQTT5_OK);
     assert_true(rig.report.compacted > 1 << 20);
     assert_true(rig.report.bytes_file < 1 << 18);
@@ -409,6 +426,19 @@ static void a_map_that_was_drained_is_rewritten_at_start(void **state)
     rig_close(&rig);
     assert_string_equal(rig_text(&rig, "left"), "over");
     assert_string_equal(rig_text(&rig, "and"), "on");
+    rig_fini(&rig);
+}
+
+static void a_map_that_was_drained_is_rewritten_while_running(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    rig.options.compact_bytes = 1 << 20;
+    fill_and_drain(&rig);
+    assert_true(map_size(&rig) < 1 << 20);
+    assert_string_equal(rig_text(&rig, "left"), "over");
+    assert_int_equal(rig.report.compacted, 0);
     rig_fini(&rig);
 }
 
@@ -468,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_folder_that_cannot_be_written_is_refused),
         cmocka_unit_test(a_later_format_is_refused_and_left_alone),
         cmocka_unit_test(a_map_that_was_drained_is_rewritten_at_start),
+        cmocka_unit_test(a_map_that_was_drained_is_rewritten_while_running),
         cmocka_unit_test(filling_and_draining_again_does_not_grow_the_map),
         cmocka_unit_test(a_million_small_records),
     };
