@@ -86,8 +86,8 @@ static void return_retained(struct sim_world *world, struct sim_topic *topic,
         now = was->message;
         if (was->turn < cut->retained_turn)
             break;
-        if (now != SIM_NONE)
-            sim_message_at(world, now)->superseded_tick = world->tick;
+        if (now != SIM_NONE) /* what was sealed, and when, is not known to the turn */
+            sim_message_at(world, now)->superseded_tick = SIM_NEVER;
         topic->history.count--;
         now = SIM_NONE;
     }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define WALL_MS    1700000000000u
 #define START_MS   1000000u /* not 0, so that a forgotten epoch shows */
 #define ROUNDS_MAX 20000u
 #define VIEWS      16
@@ -143,7 +144,9 @@ bool engine_turn(struct engine_rig *rig, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(rig->engine, index);
     m5_shard_begin(shard, rig->now_ms);
-    bool busy = give_input(rig, index);
+    bool busy = rig->disk != NULL && disk_sim_hand_back(rig->disk, index);
+    busy |= give_input(rig, index);
+    busy |= rig->disk != NULL && disk_sim_seal(rig->disk, index, 0);
     const uint64_t wakes = m5_shard_end(shard);
     rig->wakes |= wakes;
     busy |= (wakes & ~rig->asleep) != 0;
@@ -165,6 +168,8 @@ void engine_pump(struct engine_rig *rig)
         for (uint32_t i = 0; i < rig->shards; i++)
             if ((rig->asleep >> i & 1) == 0)
                 busy |= engine_turn(rig, i);
+        if (rig->disk != NULL)
+            disk_sim_commit_all(rig->disk);
         quiet = busy ? 0 : quiet + 1;
     }
 }
@@ -204,15 +209,26 @@ void engine_rig_init(struct engine_rig *rig, uint32_t shards)
     rig->config.sys_interval_s = 0;
 }
 
+static void restore(struct engine_rig *rig)
+{
+    struct m5_restore_report report;
+    disk_sim_attach(rig->disk, rig->engine, rig->shards);
+    assert_int_equal(disk_sim_restore(rig->disk, &report, 0), MQTT5_OK);
+}
+
 void engine_rig_start(struct engine_rig *rig)
 {
     const struct m5_engine_env env = {.allocator = &rig->memory.table,
                                       .shard_count = rig->shards,
                                       .seed = {1, 2, 3, 4},
                                       .now_ms = rig->now_ms,
-                                      .access = rig->has_access ? &rig->access : NULL};
+                                      .access = rig->has_access ? &rig->access : NULL,
+                                      .store = rig->disk != NULL,
+                                      .wall_ms = WALL_MS + rig->now_ms};
     rig->engine = m5_engine_new(&rig->config, &env);
     assert_non_null(rig->engine);
+    if (rig->disk != NULL)
+        restore(rig);
     engine_pump(rig);
 }
 
@@ -227,10 +243,18 @@ static void forget(struct engine_peer *peer)
 
 void engine_rig_fini(struct engine_rig *rig)
 {
+    if (rig->disk != NULL)
+        disk_sim_crash(rig->disk, false);
     m5_engine_free(rig->engine);
     for (uint32_t i = 0; i < ENGINE_PEERS_MAX; i++)
         forget(&rig->peers[i]);
     test_allocator_check(&rig->memory);
+}
+
+void engine_rig_crash(struct engine_rig *rig)
+{
+    engine_rig_fini(rig);
+    engine_rig_start(rig);
 }
 
 struct m5_stats engine_stats(const struct engine_rig *rig)

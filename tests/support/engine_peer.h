@@ -9,6 +9,7 @@
 
 #include "broker/access.h"
 #include "broker/engine.h"
+#include "support/disk_sim.h"
 #include "support/test_allocator.h"
 
 #include <mqtt5/broker.h>
@@ -44,6 +45,7 @@ struct engine_rig {
     struct m5_access access;
     bool has_access;
     struct m5_engine *engine;
+    struct disk_sim *disk; /* a store, from engine_rig_start() on; NULL: none */
     uint32_t shards;
     uint64_t now_ms;
     uint64_t asleep; /* mask of shards that take no turns */
@@ -55,6 +57,9 @@ struct engine_rig {
 /* Sets the defaults, with anonymous clients allowed and without $SYS. */
 void engine_rig_init(struct engine_rig *rig, uint32_t shards);
 void engine_rig_start(struct engine_rig *rig);
+/* The power goes: what was not committed is lost, and all connections. Then the engine starts again,
+ * with rig->shards, which may have been changed. */
+void engine_rig_crash(struct engine_rig *rig);
 /* Frees the engine, connections and all, and checks that every byte has come back. */
 void engine_rig_fini(struct engine_rig *rig);
 
