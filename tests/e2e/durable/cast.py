@@ -156,14 +156,13 @@ class Cast:
                                                            rng.random() < 0.5)
         if chance(0.7):
             rng.choice(self.publishers).leave(rng.uniform(0.0, 0.3), rng.random() < 0.5)
-        if chance(0.4):
+        if chance(0.25):
             self.fresh.clean_next = True
             self.fresh.leave(rng.uniform(0.0, 0.5), rng.random() < 0.5)
-        if chance(2.0):
-            self._change_subscriptions()
+        self._change_subscriptions(chance(0.25))   # often enough longer than the ledger's grace
 
-    def _change_subscriptions(self):
-        if not self.changing.requests:
+    def _change_subscriptions(self, change):
+        if change and not self.changing.requests:
             if self._changing and self._changing.ending is None:
                 self.changing.unsubscribe(self._changing)
             else:
