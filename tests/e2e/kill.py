@@ -9,7 +9,8 @@ with another number of workers. At the end every message is accounted for.
 
 The tests have been seen to fail: the test `lies` runs the same against `--durability memory`, where
 acknowledged messages are lost at each kill, and passes only if that is noticed. With brokers that
-did not store the QoS 2 packet ids that came (2 TIMES) or ended subscriptions (CAME BACK), it failed.
+did not store the QoS 2 packet ids that came (2 TIMES) or the ends of subscriptions (CAME BACK), it
+failed.
 """
 # SPDX-License-Identifier: MIT OR Apache-2.0
 import argparse
