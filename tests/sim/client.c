@@ -401,9 +401,8 @@ void sim_client_subscribe(struct sim_world *world, struct sim_client *client,
         MQTT5_SET(&packet.as.subscribe.properties, SUBSCRIPTION_IDENTIFIER);
         packet.as.subscribe.properties.subscription_identifier = wanted[0].id;
     }
-    sim_client_send(
-        world, client, &packet,
-        (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
+    sim_client_send(world, client, &packet,
+                    (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
 }
 
 void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, const char *filter)
@@ -427,9 +426,8 @@ void sim_client_unsubscribe(struct sim_world *world, struct sim_client *client, 
     struct mqtt5_packet packet = {.type = MQTT5_UNSUBSCRIBE};
     packet.as.unsubscribe =
         (struct mqtt5_unsubscribe){.packet_id = request.packet_id, .count = 1, .items = &item};
-    sim_client_send(
-        world, client, &packet,
-        (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
+    sim_client_send(world, client, &packet,
+                    (struct sim_mark){.type = SIM_MARK_REQUEST, .packet_id = request.packet_id});
 }
 
 /* ---- leaving ---- */

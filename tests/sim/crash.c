@@ -213,8 +213,7 @@ void sim_crash(struct sim_world *world)
     uint64_t rest_ms = some_rest_ms(world);
     store->restarted_ms = world->now_ms + rest_ms;
     for (uint32_t i = 0; i < world->links.count; i++)
-        world->links.items[i]->client_notices_ms =
-            world->now_ms + rest_ms + sim_below(world, 100);
+        world->links.items[i]->client_notices_ms = world->now_ms + rest_ms + sim_below(world, 100);
     go_back(world, &cut);
     world->now_ms = store->restarted_ms;
     memset(world->shard_rests_until_ms, 0, sizeof world->shard_rests_until_ms);

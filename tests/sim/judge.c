@@ -197,8 +197,7 @@ static bool may_be_handed_back(const struct sim_world *world, const struct sim_e
 static uint32_t after_crash(const struct sim_world *world, const struct sim_epoch *epoch,
                             const struct sim_message *message, const struct sim_receipt *receipt)
 {
-    bool memory =
-        world->topics.items[message->topic].durability == MQTT5_DURABILITY_MEMORY;
+    bool memory = world->topics.items[message->topic].durability == MQTT5_DURABILITY_MEMORY;
     if (epoch->restarts == 0 || (receipt->qos == 2 && !memory))
         return 0;
     return epoch->restarts + message->transmissions;
@@ -278,8 +277,7 @@ static void check_level(struct sim_world *world, const struct sim_link *link, ui
 {
     const struct sim_message *message = sim_message_at(world, index);
     const struct sim_store *store = &world->store;
-    bool memory =
-        world->topics.items[message->topic].durability == MQTT5_DURABILITY_MEMORY;
+    bool memory = world->topics.items[message->topic].durability == MQTT5_DURABILITY_MEMORY;
     if (memory && sim_lie(world, SIM_BREAK_MEMORY_STORED))
         world->store.restarts = 1, world->store.crashed_ms = world->now_ms;
     if (memory && store->restarts > 0 && message->last_fed_ms <= store->crashed_ms &&
@@ -334,8 +332,11 @@ static bool fits(const struct sim_client *client, const struct sim_message *mess
 }
 
 /* The publisher was told that the broker has it, and nothing has taken the promise back. */
-static bool is_promised(const struct sim_message *message)
+static bool is_promised(const struct sim_world *world, const struct sim_message *message)
 {
+    /* A will that comes while commits fail has nobody to be refused to. */
+    if (message->will != SIM_NOT_A_WILL && world->profile.store && world->profile.failing_disk)
+        return false;
     return message->accepted_tick != SIM_NEVER && !message->refused && !message->clears &&
            message->qos > 0 && message->expiry_s == 0 && !message->voided;
 }
@@ -359,7 +360,7 @@ static uint32_t missing_in(struct sim_world *world, struct sim_epoch *epoch)
     bool lossy = epoch->late && epoch->restarts > 0; /* what came at first was not stored */
     for (uint32_t index = 0; index < world->messages.count && !lossy; index++) {
         const struct sim_message *message = sim_message_at(world, index);
-        if (!is_promised(message) || !fits(epoch->client, message))
+        if (!is_promised(world, message) || !fits(epoch->client, message))
             continue;
         if (world->topics.items[message->topic].family == SIM_SHARED && !epoch->client->monitor)
             continue;
@@ -400,7 +401,8 @@ static uint32_t missing_in_groups(struct sim_world *world)
     const struct sim_store *store = &world->store;
     for (uint32_t index = 0; index < world->messages.count; index++) {
         const struct sim_message *message = sim_message_at(world, index);
-        if (world->topics.items[message->topic].family != SIM_SHARED || !is_promised(message))
+        if (world->topics.items[message->topic].family != SIM_SHARED ||
+            !is_promised(world, message))
             continue;
         /* Members that are not stored may have taken it with them. */
         bool crashed = store->restarts > 0 && message->first_fed_ms <= store->crashed_ms;

@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 static const char usage[] =
-    "usage: mqtt5_sim [--seed N] [--seeds N] [--shards N] [--clients N] [--steps N] [--disk yes|no]\n"
+    "usage: mqtt5_sim [--seed N] [--seeds N] [--shards N] [--clients N] [--steps N] [--disk "
+    "yes|no]\n"
     "                 [--verbose] [--break RULE|all]\n"
     "Runs a simulated broker from each of N seeds. --break tells one lie about what was seen and\n"
     "expects that the check for it fires.\n";

@@ -221,7 +221,7 @@ void sim_message_retained(struct sim_world *world, uint32_t index)
     topic->retained_race = world->resuming && topic->retained_turn == world->turn;
     topic->retained_turn = world->turn;
     /* While commits fail it may be refused; at QoS 0 nobody is told. */
-    bool doubt = sim_store_failed_since(world, world->now_ms - SIM_UNDER_WAY_MS);
+    bool doubt = sim_store_failed_lately(world);
     topic->retained_unsure |= doubt;
     if (topic->retained != SIM_NONE && topic->retained != index && !topic->retained_race && !doubt)
         sim_message_at(world, topic->retained)->superseded_tick = world->tick;
@@ -235,7 +235,8 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
     world->tick++;
-    bool refused = message->transmissions > 0 && sim_store_failed_since(world, message->last_fed_ms);
+    bool refused =
+        message->transmissions > 0 && sim_store_failed_since(world, message->last_fed_ms);
     if (message->qos == 2 && message->transmissions > 0 && !message->forgotten && !refused)
         return; /* the broker knows its packet id */
     /* After a crash the broker knows the packet id if it was stored, and waits for nothing; it is
@@ -243,8 +244,11 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
     bool stored = message->qos == 2 && message->stored;
     message->forgotten = message->stored = false;
     message->fed_turn = stored || refused ? 0 : world->turn;
-    if (stored && (message->retain || message->id_kept))
+    if (stored && (message->retain || message->id_kept)) {
+        message->last_fed_tick = world->tick;
+        message->last_fed_ms = world->now_ms;
         return;
+    }
     if (message->transmissions++ == 0) {
         message->first_fed_tick = world->tick;
         message->first_fed_ms = world->now_ms;

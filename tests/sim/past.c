@@ -110,6 +110,7 @@ static uint32_t return_will(struct sim_world *world, const struct sim_session_wa
         return was->will;
     }
     doubt_will(world, message);
+    message->accepted_tick = SIM_NEVER; /* it may yet be cancelled */
     return SIM_NONE;
 }
 

@@ -13,8 +13,7 @@ static void keep(struct sim_world *world, const struct sim_link *link, uint64_t 
 {
     bool has = turn == SIM_NEVER || sim_store_has(world, link->shard, turn);
     if (!has || sim_lie(world, SIM_BREAK_ACK_EARLY))
-        sim_fail(world,
-                 "%s came to %s before the store had it: read in turn %llu of shard %u",
+        sim_fail(world, "%s came to %s before the store had it: read in turn %llu of shard %u",
                  what, link->client->id, (unsigned long long)turn, (unsigned)link->shard);
 }
 
@@ -36,8 +35,7 @@ void sim_promise_fed(struct sim_world *world, uint32_t index)
 void sim_promise_publish(struct sim_world *world, const struct sim_link *link, uint32_t index)
 {
     const struct sim_message *message = sim_message_at(world, index);
-    bool strict =
-        world->topics.items[message->topic].durability == MQTT5_DURABILITY_STRICT;
+    bool strict = world->topics.items[message->topic].durability == MQTT5_DURABILITY_STRICT;
     if (!world->profile.store || !strict || message->refused)
         return;
     if (message->kept)

@@ -157,10 +157,11 @@ static bool hold(struct sim_world *world, struct sim_link *link, uint32_t index,
     answer(world, client, publish->qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC, packet_id);
     struct sim_held *held = find_held(client, packet_id);
     if (held == NULL) {
-        SIM_PUSH(&client->held,
-                 (struct sim_held){
-                     .packet_id = packet_id, .message = index, .qos = publish->qos, .here = true,
-                     .recorded_turn = SIM_NEVER});
+        SIM_PUSH(&client->held, (struct sim_held){.packet_id = packet_id,
+                                                  .message = index,
+                                                  .qos = publish->qos,
+                                                  .here = true,
+                                                  .recorded_turn = SIM_NEVER});
         return true;
     }
     if (link->epoch->restarts > 0 && publish->dup && sim_lie(world, SIM_BREAK_PUBREL_LOST))

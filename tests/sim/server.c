@@ -568,10 +568,9 @@ static void input_of(struct sim_world *world, struct sim_link *link, struct m5_s
     if (!link->opened) {
         accept_link(world, link, shard);
     } else if (link->carrying) {
-        if (world->now_ms >= link->server_notices_ms) {
+        if (world->now_ms >= link->server_notices_ms)
             link->carrying = false; /* the peer has gone meanwhile */
-            world->packets_fed--;   /* its CONNECT would have counted where it arrives */
-        } else if (world->now_ms >= link->carried_until_ms)
+        else if (world->now_ms >= link->carried_until_ms)
             take_over_link(world, link, shard);
     }
     if (link->conn == NULL)

@@ -88,7 +88,7 @@ void sim_session_will_seen(struct sim_world *world, uint32_t index)
     if (state == SIM_WILL_PENDING && sim_lie(world, SIM_BREAK_WILL_EARLY))
         message->due_ms = world->now_ms + 1;
     if (state == SIM_WILL_ARMED && message->publisher->version != MQTT5_VERSION_5 &&
-        sim_store_failed_since(world, world->now_ms - SIM_UNDER_WAY_MS)) {
+        sim_store_failed_lately(world)) {
         sim_session_will_doubt(world, index); /* closed: its messages could not be refused */
         return;
     }

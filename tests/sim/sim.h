@@ -299,10 +299,10 @@ struct sim_epoch {
     SIM_LIST(struct sim_copies) copies; /* by message */
     SIM_LIST(uint32_t) last_sequence;   /* by stream and QoS */
     uint32_t last_packet_id;
-    bool packet_ids_skip; /* some may have been used that the client never saw */
-    uint32_t restarts;    /* crashes that it has outlived */
+    bool packet_ids_skip;    /* some may have been used that the client never saw */
+    uint32_t restarts;       /* crashes that it has outlived */
     uint32_t restarts_known; /* to its client */
-    bool late;            /* it was to end with its connection, at first */
+    bool late;               /* it was to end with its connection, at first */
 };
 
 /* ---- clients and links ---- */
@@ -413,9 +413,9 @@ struct sim_held { /* received and not completed */
     uint16_t packet_id;
     uint32_t message;
     uint8_t qos;
-    bool released; /* QoS 2: PUBREL received */
-    bool answered; /* an acknowledgement was sent, on any link */
-    bool here;     /* received on the current link */
+    bool released;          /* QoS 2: PUBREL received */
+    bool answered;          /* an acknowledgement was sent, on any link */
+    bool here;              /* received on the current link */
     uint64_t recorded_turn; /* when the engine read the PUBREC; SIM_NEVER: not yet */
 };
 
@@ -431,7 +431,7 @@ struct sim_request { /* SUBSCRIBE or UNSUBSCRIBE without an answer */
     bool ends; /* an UNSUBSCRIBE: of what surely is there */
     uint8_t count;
     char filters[4][48];
-    uint32_t first;    /* subscriptions that were asked for in the epoch before it */
+    uint32_t first; /* subscriptions that were asked for in the epoch before it */
     uint64_t asked_ms;
     uint64_t fed_turn; /* when the engine read it; SIM_NEVER: not yet */
 };
@@ -446,13 +446,13 @@ struct sim_session { /* what the broker must have for a client id */
     struct sim_epoch *epoch;
 };
 
-struct sim_session_was { /* a session from a turn on */
+struct sim_session_was {       /* a session from a turn on */
     uint64_t first_turn, turn; /* it changed in between; turn is SIM_NEVER until that is known */
     uint32_t shard;
     struct sim_session session;
     bool online;
     uint64_t lost_ms; /* online, but the power has gone since then; 0: not yet */
-    uint32_t will; /* of the connection, or pending; SIM_NONE */
+    uint32_t will;    /* of the connection, or pending; SIM_NONE */
     uint32_t will_delay_s;
 };
 
@@ -487,11 +487,11 @@ struct sim_seal { /* a turn that had something to store */
 
 struct sim_store {
     struct disk_sim disk;
-    bool sealed; /* the turn that runs has handed out what it changed */
-    uint64_t begins_ms, ends_ms; /* the next commit, at the earliest; the one under way */
+    bool sealed;                        /* the turn that runs has handed out what it changed */
+    uint64_t begins_ms, ends_ms;        /* the next commit, at the earliest; the one under way */
     uint64_t fails_until_ms, failed_ms; /* commits do; when one last did */
     bool failing;
-    uint32_t told; /* shards that know whether it fails, as bits */
+    uint32_t told;                              /* shards that know whether it fails, as bits */
     uint64_t retained_turn, retained_next_turn; /* retained messages of all turns before it are
                                                    durable; will be with the commit under way */
     SIM_LIST(struct sim_seal) seals;
@@ -659,6 +659,7 @@ void sim_store_seal(struct sim_world *world, uint32_t index);
 bool sim_store_has(const struct sim_world *world, uint32_t index, uint64_t turn);
 /* True when commits have failed since @p ms, or there is no telling. */
 bool sim_store_failed_since(const struct sim_world *world, uint64_t ms);
+bool sim_store_failed_lately(const struct sim_world *world);
 bool sim_store_idle(const struct sim_world *world);
 struct sim_cut sim_store_cut(struct sim_world *world, bool survives);
 

@@ -376,8 +376,7 @@ enum mqtt5_error disk_sim_restore(struct disk_sim *disk, struct m5_restore_repor
     enum mqtt5_error error = restore == NULL ? MQTT5_ERR_NOMEM : MQTT5_OK;
     for (const struct disk_node *node = disk->first[0]; node != NULL && error == MQTT5_OK;
          node = node->next[0])
-        error =
-            m5_restore_record(restore, key_of(node), m5_bytes(node->value, node->value_size));
+        error = m5_restore_record(restore, key_of(node), m5_bytes(node->value, node->value_size));
     if (restore == NULL)
         return error;
     enum mqtt5_error end = m5_restore_end(restore, report);

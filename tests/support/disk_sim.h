@@ -41,7 +41,7 @@ struct disk_sim {
     struct m5_batch *done_retained;
     uint64_t position[M5_SHARDS_MAX]; /* of the newest batch of each shard */
 
-    struct disk_gone gone; /* for tests that bring it back */
+    struct disk_gone gone;                    /* for tests that bring it back */
     uint64_t batches, commits, puts, deletes; /* since disk_sim_init(): sealed; applied */
     char error[160];                          /* the engine's first fault; empty */
 };
