@@ -188,7 +188,8 @@ static bool may_be_handed_back(const struct sim_world *world, const struct sim_e
 {
     return world->topics.items[message->topic].family == SIM_SHARED &&
            epoch->client->home != SIM_NONE && receipt->qos < 2 &&
-           world->groups[epoch->client->home].left_tick > message->first_fed_tick;
+           (world->groups[epoch->client->home].left_tick > message->first_fed_tick ||
+            sim_store_failed_lately(world)); /* then it may have been closed, unseen as yet */
 }
 
 /* How much more often it may come because of crashes. What was not stored when it came is sent

@@ -489,7 +489,7 @@ static void check_figures(struct sim_world *world)
 /* What a shard keeps for good once it has been used, and a pair of shards for the mail between
  * them; nothing may be left of clients, sessions and messages. */
 #define SHARD_KEEPS   34000u
-#define STORE_KEEPS   60000u
+#define STORE_KEEPS   300000u /* the ring of what was held back, as large as it ever was */
 #define CHANNEL_KEEPS 65000u
 
 static void check_memory(struct sim_world *world)
