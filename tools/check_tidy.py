@@ -50,7 +50,7 @@ DEAD_CODE = re.compile(
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+["<]([^">]+)[">]', re.MULTILINE)
 TESTS_COMPILED = re.compile(
     r'tests/(unit/\w+_test|tsan/\w+_test|fuzz/(fuzz_\w+|replay_main|support/.+)|'
-    r'(sim|simclient|golden|support|bench)/.+|install/.+)\.c$')
+    r'(sim|simclient|golden|store|support|bench)/.+|install/.+)\.c$')
 FUNCTION_START = re.compile(r'\)\s*(?:__attribute__\s*\(\(.*?\)\)\s*)*\{', re.DOTALL)
 
 

@@ -173,10 +173,12 @@ static void shard_close(struct m5_shard *shard)
     free_sessions(shard);
     while (!m5_list_empty(&shard->open))
         m5_conn_free(M5_CONTAINER_OF(shard->open.next, struct m5_conn, open));
-    uint32_t cursor = 0;
-    struct m5_session *session;
-    while (cursor = 0, (session = m5_map_next(&shard->sessions, &cursor)) != NULL)
-        m5_session_bury(shard, session);
+    while (shard->sessions.count > 0) { /* what goes may make the walk pass others by */
+        uint32_t cursor = 0;
+        struct m5_session *session;
+        while ((session = m5_map_next(&shard->sessions, &cursor)) != NULL)
+            m5_session_bury(shard, session);
+    }
     m5_share_fini(shard);
 }
 

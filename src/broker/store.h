@@ -31,7 +31,7 @@
  * the engine then refuses what it would have to store.
  *
  * Starting. Between m5_engine_new() and the first turn the host feeds the stored map through
- * * m5_restore_begin(), m5_restore_record(), m5_restore_end(). What that changes comes out of
+ * m5_restore_begin(), m5_restore_record(), m5_restore_end(). What that changes comes out of
  * m5_shard_seal(), which the host calls for every shard, shard 0 first, before any of them takes
  * its first turn: it is all in the batch of shard 0, as one change, and precedes all others.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */

@@ -400,7 +400,7 @@ def free_port():
 
 
 class Broker:
-    """A broker process, started for one configuration; with a fresh folder if it is to come back."""
+    """A broker process for one configuration; with a fresh folder if it is to come back."""
 
     def __init__(self, options, config, keeps=False):
         self.port = free_port()

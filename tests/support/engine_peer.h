@@ -57,8 +57,8 @@ struct engine_rig {
 /* Sets the defaults, with anonymous clients allowed and without $SYS. */
 void engine_rig_init(struct engine_rig *rig, uint32_t shards);
 void engine_rig_start(struct engine_rig *rig);
-/* The power goes: what was not committed is lost, and all connections. Then the engine starts again,
- * with rig->shards, which may have been changed. */
+/* The power goes: what was not committed is lost, and all connections. Then the engine starts
+ * again, with rig->shards, which may have been changed. */
 void engine_rig_crash(struct engine_rig *rig);
 /* Frees the engine, connections and all, and checks that every byte has come back. */
 void engine_rig_fini(struct engine_rig *rig);

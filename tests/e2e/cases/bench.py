@@ -95,7 +95,7 @@ def nobody_listens(ctx):
 
 
 def forward(publisher, subscriber, damage):
-    """A server of one publisher and one subscriber; damage(number, packet) says what it delivers."""
+    """A server of one publisher and one subscriber; damage(number, packet): what is delivered."""
     number = 0
     while True:
         got = publisher.read()
