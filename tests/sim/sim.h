@@ -59,7 +59,6 @@ struct sim_profile {
     bool shutdown;     /* the broker goes before the clients do */
     bool large;        /* payloads up to 100 kB */
     bool store;        /* there is a disk */
-    bool fleeting;     /* nothing is worth storing: then nothing must be stored */
     bool slow_disk, failing_disk;
     bool levels; /* of durability, that differ by topic */
     uint32_t crashes;
@@ -487,7 +486,6 @@ struct sim_seal { /* a turn that had something to store */
 
 struct sim_store {
     struct disk_sim disk;
-    bool sealed;                        /* the turn that runs has handed out what it changed */
     uint64_t begins_ms, ends_ms;        /* the next commit, at the earliest; the one under way */
     uint64_t fails_until_ms, failed_ms; /* commits do; when one last did */
     bool failing;

@@ -107,7 +107,6 @@ void sim_store_step(struct sim_world *world)
 void sim_store_hand_back(struct sim_world *world, uint32_t index)
 {
     struct sim_store *store = &world->store;
-    store->sealed = false;
     if (!world->profile.store)
         return;
     if ((store->told >> index & 1) == 0)
@@ -122,7 +121,6 @@ void sim_store_seal(struct sim_world *world, uint32_t index)
 {
     struct sim_store *store = &world->store;
     sim_past_sealed(world, index);
-    store->sealed = true;
     if (world->profile.store && disk_sim_seal(&store->disk, index, world->turn))
         SIM_PUSH(&store->seals, (struct sim_seal){world->turn, world->now_ms});
 }
