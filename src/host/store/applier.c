@@ -49,7 +49,7 @@ static bool make_room(struct m5_window *window)
     return true;
 }
 
-static enum m5_log_found add_group(struct m5_window *window, const struct m5_log_group *group,
+static enum m5_wal_found add_group(struct m5_window *window, const struct m5_wal_group *group,
                                    char *why)
 {
     const enum mqtt5_error error =
@@ -59,32 +59,32 @@ static enum m5_log_found add_group(struct m5_window *window, const struct m5_log
         errno = ENOMEM;
         m5_say(why, "group %llu of the log %s", (unsigned long long)group->number,
                error == MQTT5_ERR_NOMEM ? "does not fit into memory" : "has no sense");
-        return error == MQTT5_ERR_NOMEM ? M5_LOG_FAILED : M5_LOG_DAMAGED;
+        return error == MQTT5_ERR_NOMEM ? M5_WAL_FAILED : M5_WAL_DAMAGED;
     }
     window->groups[window->count++] = group->bytes;
     window->number = group->number;
     window->wall_ms = group->wall_ms;
     window->bytes += group->size;
-    return M5_LOG_GROUP;
+    return M5_WAL_GROUP;
 }
 
-enum m5_log_found m5_window_read(struct m5_window *window, struct m5_log_reader *reader,
+enum m5_wal_found m5_window_read(struct m5_window *window, struct m5_wal_reader *reader,
                                  uint64_t last, const struct m5_store_options *limits, char *why)
 {
-    enum m5_log_found found = M5_LOG_GROUP;
+    enum m5_wal_found found = M5_WAL_GROUP;
     while (reader->next <= last && window->bytes < limits->apply_bytes &&
            window->changes.count < limits->apply_changes) {
-        const struct m5_log_reader before = *reader;
-        struct m5_log_group group;
+        const struct m5_wal_reader before = *reader;
+        struct m5_wal_group group;
         if (!make_room(window)) {
             m5_say(why, "there is no memory to read the log");
             errno = ENOMEM;
-            return M5_LOG_FAILED;
+            return M5_WAL_FAILED;
         }
-        found = m5_log_next(reader, &group, why);
-        if (found == M5_LOG_GROUP)
+        found = m5_wal_next(reader, &group, why);
+        if (found == M5_WAL_GROUP)
             found = add_group(window, &group, why);
-        if (found == M5_LOG_GROUP)
+        if (found == M5_WAL_GROUP)
             continue;
         *reader = before;
         break;
@@ -146,7 +146,7 @@ static void note_progress(struct m5_store *store, uint64_t changes)
     store->behind_changes -= changes;
     store->behind_since_us = m5_steady_us();
     pthread_mutex_unlock(&store->apply_mutex);
-    m5_log_drop(&store->reader);
+    m5_wal_drop(&store->reader);
     atomic_store(&store->bytes_used, store->tree.bytes_used);
 }
 
@@ -170,9 +170,9 @@ static bool apply_window(struct m5_store *store, char *why)
 {
     struct m5_window *window = &store->window;
     if (window->count == 0) {
-        const enum m5_log_found found =
+        const enum m5_wal_found found =
             m5_window_read(window, &store->reader, durable(store), &store->options, why);
-        if (found != M5_LOG_GROUP && window->count == 0) {
+        if (found != M5_WAL_GROUP && window->count == 0) {
             if (why[0] == 0)
                 m5_say(why, "the log ends before what was written to it");
             return false;

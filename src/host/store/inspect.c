@@ -10,10 +10,10 @@
 #include "base/bytes.h"
 #include "broker/record.h"
 #include "host/store/folder.h"
-#include "host/store/log.h"
 #include "host/store/pages.h"
 #include "host/store/state.h"
 #include "host/store/tree.h"
+#include "host/store/wal.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -36,7 +36,7 @@ struct m5_inspect {
     char *dir;
     int dir_fd;
     struct m5_tree tree;
-    struct m5_log log;
+    struct m5_wal log;
     struct m5_pages_head head;
     struct m5_window window;
     /* What the log says of single keys, by key, the last of each only; and of prefixes. */
@@ -130,26 +130,26 @@ static enum mqtt5_error read_log(struct m5_inspect *inspect)
 {
     struct m5_inspect_report *report = inspect->report;
     const struct m5_store_options limits = {.apply_bytes = SIZE_MAX, .apply_changes = UINT32_MAX};
-    struct m5_log_reader reader;
+    struct m5_wal_reader reader;
     char what[M5_STORE_WHY_SIZE] = "";
     inspect->log.store = inspect->tree.store;
-    m5_log_read(&inspect->log, inspect->tree.number + 1, &reader);
-    enum m5_log_found found = M5_LOG_GROUP;
+    m5_wal_read(&inspect->log, inspect->tree.number + 1, &reader);
+    enum m5_wal_found found = M5_WAL_GROUP;
     /* While a group is being written there may seem to be a gap before the next. */
     for (unsigned attempt = 0; attempt < ATTEMPTS; attempt++) {
         found = m5_window_read(&inspect->window, &reader, UINT64_MAX, &limits, what);
-        if (found != M5_LOG_DAMAGED || report->owner == 0)
+        if (found != M5_WAL_DAMAGED || report->owner == 0)
             break;
         usleep(1000);
     }
     report->group = inspect->window.count > 0 ? inspect->window.number : inspect->tree.number;
     if (inspect->window.count > 0)
         report->written_ms = inspect->window.wall_ms;
-    if (found == M5_LOG_DAMAGED && report->damage[0] == 0)
+    if (found == M5_WAL_DAMAGED && report->damage[0] == 0)
         m5_say(report->damage, "%s", what);
-    if (found == M5_LOG_FAILED || found == M5_LOG_LATER) {
+    if (found == M5_WAL_FAILED || found == M5_WAL_LATER) {
         m5_say(report->why, "%s", what);
-        return found == M5_LOG_LATER ? MQTT5_ERR_CONFIG : MQTT5_ERR_IO;
+        return found == M5_WAL_LATER ? MQTT5_ERR_CONFIG : MQTT5_ERR_IO;
     }
     return index_log(inspect) ? MQTT5_OK : MQTT5_ERR_NOMEM;
 }
@@ -209,9 +209,9 @@ static enum mqtt5_error open_moment(struct m5_inspect *inspect)
     for (unsigned i = 0; i < ATTEMPTS && error == MQTT5_ERR_INVALID_STATE; i++) {
         uint64_t transaction;
         m5_tree_close(&inspect->tree);
-        m5_log_close(&inspect->log);
-        error = m5_log_open(&inspect->log, inspect->dir_fd, false, report->why);
-        report->bytes_log = m5_log_bytes(&inspect->log);
+        m5_wal_close(&inspect->log);
+        error = m5_wal_open(&inspect->log, inspect->dir_fd, false, report->why);
+        report->bytes_log = m5_wal_bytes(&inspect->log);
         if (error == MQTT5_OK)
             error = m5_tree_open_to_read(&inspect->tree, inspect->dir, inspect->dir_fd,
                                          report->owner != 0, &transaction, report->why);
@@ -300,7 +300,7 @@ void m5_inspect_free(struct m5_inspect *inspect)
     if (inspect == NULL)
         return;
     m5_tree_close(&inspect->tree);
-    m5_log_close(&inspect->log);
+    m5_wal_close(&inspect->log);
     m5_window_fini(&inspect->window);
     free(inspect->keys);
     free(inspect->prefixes);
@@ -382,15 +382,15 @@ static enum mqtt5_error complete_copy(struct m5_inspect *inspect, const char *ta
     if (error != MQTT5_OK)
         return error;
     const struct m5_store_options limits = {.apply_bytes = 16 << 20, .apply_changes = 100000};
-    struct m5_log_reader reader;
+    struct m5_wal_reader reader;
     struct m5_window *window = &inspect->window;
     m5_window_clear(window);
-    m5_log_read(&inspect->log, copy.number + 1, &reader);
+    m5_wal_read(&inspect->log, copy.number + 1, &reader);
     /* No further than what was found whole: the log may have grown. */
     while (error == MQTT5_OK && reader.next <= report->group) {
-        const enum m5_log_found found =
+        const enum m5_wal_found found =
             m5_window_read(window, &reader, report->group, &limits, report->why);
-        if (found != M5_LOG_GROUP) {
+        if (found != M5_WAL_GROUP) {
             error = MQTT5_ERR_IO;
             break;
         }

@@ -8,9 +8,9 @@
 #define M5_HOST_STORE_STATE_H
 
 #include "host/store/change.h"
-#include "host/store/log.h"
 #include "host/store/store.h"
 #include "host/store/tree.h"
+#include "host/store/wal.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -45,7 +45,7 @@ struct m5_store {
     char *dir; /* absolute */
     int dir_fd, lock_fd;
     struct m5_tree tree;
-    struct m5_log log;
+    struct m5_wal log;
     bool running, hung;
     pthread_t writer, applier;
 
@@ -74,7 +74,7 @@ struct m5_store {
     uint64_t behind_changes, behind_bytes, behind_since_us; /* log that is not in the map yet */
     bool apply_stopping;
     uint64_t compact_again_us;
-    struct m5_log_reader reader;
+    struct m5_wal_reader reader;
     struct m5_window window;
 
     pthread_mutex_t trouble_mutex;
@@ -115,9 +115,9 @@ void m5_store_trouble(struct m5_store *store, enum m5_store_trouble trouble, con
 void *m5_store_write(void *store);
 void *m5_store_apply(void *store);
 
-/* Reads the groups of the log up to number @p last, or until the window is full. What m5_log_next()
- * says when it was not a group; M5_LOG_GROUP: the window ends because it is full or at @p last. */
-enum m5_log_found m5_window_read(struct m5_window *window, struct m5_log_reader *reader,
+/* Reads the groups of the log up to number @p last, or until the window is full. What m5_wal_next()
+ * says when it was not a group; M5_WAL_GROUP: the window ends because it is full or at @p last. */
+enum m5_wal_found m5_window_read(struct m5_window *window, struct m5_wal_reader *reader,
                                  uint64_t last, const struct m5_store_options *limits, char *why);
 void m5_window_clear(struct m5_window *window);
 void m5_window_fini(struct m5_window *window);

@@ -74,11 +74,11 @@ static enum mqtt5_error admit_damage(struct m5_store *store, const char *what,
 static enum mqtt5_error set_log_aside(struct m5_store *store, uint64_t from,
                                       struct m5_store_report *report)
 {
-    for (const struct m5_log_segment *at = store->log.oldest; at != NULL; at = at->next) {
-        char name[M5_LOG_NAME_SIZE];
+    for (const struct m5_wal_segment *at = store->log.oldest; at != NULL; at = at->next) {
+        char name[M5_WAL_NAME_SIZE];
         if (at->next != NULL && at->next->first <= from)
             continue;
-        m5_log_name(at->first, name);
+        m5_wal_name(at->first, name);
         const enum mqtt5_error error = set_aside(store, name, report);
         if (error != MQTT5_OK)
             return error;
@@ -126,7 +126,7 @@ static enum mqtt5_error make_map(struct m5_store *store, struct m5_store_report 
 static enum mqtt5_error open_log(struct m5_store *store, bool belongs,
                                  struct m5_store_report *report)
 {
-    enum mqtt5_error error = m5_log_open(&store->log, store->dir_fd, true, report->why);
+    enum mqtt5_error error = m5_wal_open(&store->log, store->dir_fd, true, report->why);
     if (error != MQTT5_OK || belongs || store->log.oldest == NULL)
         return error;
     if (report->damage[0] == 0)
@@ -135,8 +135,8 @@ static enum mqtt5_error open_log(struct m5_store *store, bool belongs,
         error = set_log_aside(store, 0, report);
     if (error != MQTT5_OK)
         return error;
-    m5_log_close(&store->log);
-    return m5_log_open(&store->log, store->dir_fd, true, report->why);
+    m5_wal_close(&store->log);
+    return m5_wal_open(&store->log, store->dir_fd, true, report->why);
 }
 
 /* Opens the map, or sets it aside and makes a new one, or makes the first. */
@@ -178,20 +178,20 @@ static enum mqtt5_error open_map(struct m5_store *store, struct m5_store_report 
 /* ---- the rest of the log ---- */
 
 /* Ends replaying: the log is not needed any more, or not usable. */
-static enum mqtt5_error end_replay(struct m5_store *store, enum m5_log_found found,
+static enum mqtt5_error end_replay(struct m5_store *store, enum m5_wal_found found,
                                    const char *what, struct m5_store_report *report)
 {
     enum mqtt5_error error = MQTT5_OK;
-    if (found == M5_LOG_FAILED || found == M5_LOG_LATER) {
+    if (found == M5_WAL_FAILED || found == M5_WAL_LATER) {
         m5_say(report->why, "the store in \"%s\" cannot be opened: %.400s", store->dir, what);
-        return found == M5_LOG_LATER ? MQTT5_ERR_CONFIG : MQTT5_ERR_IO;
+        return found == M5_WAL_LATER ? MQTT5_ERR_CONFIG : MQTT5_ERR_IO;
     }
-    if (found == M5_LOG_DAMAGED) {
+    if (found == M5_WAL_DAMAGED) {
         error = admit_damage(store, what, report);
         if (error == MQTT5_OK)
             error = set_log_aside(store, store->tree.number + 1, report);
     }
-    if (error == MQTT5_OK && !m5_log_clear(&store->log)) {
+    if (error == MQTT5_OK && !m5_wal_clear(&store->log)) {
         m5_say(report->why, "the log in \"%s\" cannot be removed: %s", store->dir, strerror(errno));
         error = MQTT5_ERR_IO;
     }
@@ -207,9 +207,9 @@ static enum mqtt5_error replay(struct m5_store *store, struct m5_store_report *r
     char what[M5_STORE_WHY_SIZE] = "";
     struct m5_window *window = &store->window;
     store->log.store = store->tree.store;
-    m5_log_read(&store->log, store->tree.number + 1, &store->reader);
-    enum m5_log_found found = M5_LOG_GROUP;
-    while (found == M5_LOG_GROUP) {
+    m5_wal_read(&store->log, store->tree.number + 1, &store->reader);
+    enum m5_wal_found found = M5_WAL_GROUP;
+    while (found == M5_WAL_GROUP) {
         found = m5_window_read(window, &store->reader, UINT64_MAX, &store->options, what);
         if (window->count == 0)
             break;
@@ -335,10 +335,10 @@ enum mqtt5_error m5_store_open(const struct m5_store_options *options, struct m5
     report->why[0] = 0;
     report->records = store->tree.records;
     report->written_ms = store->tree.wall_ms;
-    report->bytes_file = file_bytes(store) + m5_log_bytes(&store->log);
+    report->bytes_file = file_bytes(store) + m5_wal_bytes(&store->log);
     store->durable = store->tree.number;
     store->bytes_used = store->tree.bytes_used;
-    m5_log_read(&store->log, store->tree.number + 1, &store->reader);
+    m5_wal_read(&store->log, store->tree.number + 1, &store->reader);
     *out = store;
     return MQTT5_OK;
 }
@@ -349,7 +349,7 @@ void m5_store_free(struct m5_store *store)
         return;
     M5_ASSERT(!store->running);
     m5_tree_close(&store->tree);
-    m5_log_close(&store->log);
+    m5_wal_close(&store->log);
     m5_changes_fini(&store->changes);
     m5_window_fini(&store->window);
     if (store->dir_fd >= 0)
@@ -447,7 +447,7 @@ void m5_store_figures(const struct m5_store *store, struct m5_store_figures *fig
         .failures = atomic_load(&store->failures),
         .commit_us = atomic_load(&store->commit_us),
         .bytes_used = atomic_load(&store->bytes_used),
-        .bytes_file = file_bytes(store) + m5_log_bytes((struct m5_log *)(uintptr_t)&store->log),
+        .bytes_file = file_bytes(store) + m5_wal_bytes((struct m5_wal *)(uintptr_t)&store->log),
         .failing = m5_store_failing(store),
     };
 }
@@ -494,7 +494,7 @@ enum mqtt5_error m5_store_stop(struct m5_store *store, uint32_t timeout_ms)
     store->running = false;
     /* With everything in the map the log has nothing more to say. */
     if (store->tree.number + 1 == store->log.next)
-        m5_log_clear(&store->log);
+        m5_wal_clear(&store->log);
     return store->group.first == NULL && store->queue.first == NULL && store->retained.first == NULL
                ? MQTT5_OK
                : MQTT5_ERR_IO;

@@ -172,7 +172,7 @@ static bool store_group(struct m5_store *store, char *why)
         return false;
     }
     const uint64_t begin_us = m5_steady_us();
-    if (m5_log_append(&store->log, &store->changes, m5_wall_ms(), group_written, store, why) !=
+    if (m5_wal_append(&store->log, &store->changes, m5_wall_ms(), group_written, store, why) !=
         MQTT5_OK)
         return false;
     atomic_store(&store->commit_us, m5_steady_us() - begin_us);

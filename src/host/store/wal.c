@@ -8,7 +8,7 @@
  * written again to a new one, whose name makes the old copy void. Groups before it had been synced
  * with success and are not in doubt.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include "host/store/log.h"
+#include "host/store/wal.h"
 
 #include "base/assert.h"
 #include "broker/record.h"
@@ -35,16 +35,16 @@
 
 static const uint8_t zeros[ZEROS_SIZE];
 
-void m5_log_name(uint64_t first, char out[M5_LOG_NAME_SIZE])
+void m5_wal_name(uint64_t first, char out[M5_WAL_NAME_SIZE])
 {
-    snprintf(out, M5_LOG_NAME_SIZE, "log-%016llx", (unsigned long long)first);
+    snprintf(out, M5_WAL_NAME_SIZE, "log-%016llx", (unsigned long long)first);
 }
 
 /* ---- segments ---- */
 
-static struct m5_log_segment *segment_new(uint64_t first, int fd)
+static struct m5_wal_segment *segment_new(uint64_t first, int fd)
 {
-    struct m5_log_segment *segment = calloc(1, sizeof *segment);
+    struct m5_wal_segment *segment = calloc(1, sizeof *segment);
     struct stat status;
     if (segment == NULL || fstat(fd, &status) != 0) {
         free(segment);
@@ -57,17 +57,17 @@ static struct m5_log_segment *segment_new(uint64_t first, int fd)
     return segment;
 }
 
-static void segment_free(struct m5_log_segment *segment)
+static void segment_free(struct m5_wal_segment *segment)
 {
     close(segment->fd);
     free(segment);
 }
 
 /* Puts @p segment where it belongs by number. */
-static void add_segment(struct m5_log *log, struct m5_log_segment *segment)
+static void add_segment(struct m5_wal *log, struct m5_wal_segment *segment)
 {
     pthread_mutex_lock(&log->mutex);
-    struct m5_log_segment **link = &log->oldest;
+    struct m5_wal_segment **link = &log->oldest;
     while (*link != NULL && (*link)->first < segment->first)
         link = &(*link)->next;
     segment->next = *link;
@@ -80,15 +80,15 @@ static void add_segment(struct m5_log *log, struct m5_log_segment *segment)
 /* The number in a segment's name; false: it is not one. */
 static bool read_name(const char *name, uint64_t *first)
 {
-    char again[M5_LOG_NAME_SIZE];
+    char again[M5_WAL_NAME_SIZE];
     if (strncmp(name, "log-", 4) != 0)
         return false;
     *first = strtoull(name + 4, NULL, 16);
-    m5_log_name(*first, again);
+    m5_wal_name(*first, again);
     return strcmp(name, again) == 0;
 }
 
-static enum mqtt5_error open_segment(struct m5_log *log, const char *name, bool writable, char *why)
+static enum mqtt5_error open_segment(struct m5_wal *log, const char *name, bool writable, char *why)
 {
     uint64_t first;
     if (!read_name(name, &first))
@@ -101,16 +101,16 @@ static enum mqtt5_error open_segment(struct m5_log *log, const char *name, bool 
         m5_say(why, "\"%s\" cannot be opened: %s", name, strerror(errno));
         return MQTT5_ERR_IO;
     }
-    struct m5_log_segment *segment = segment_new(first, fd);
+    struct m5_wal_segment *segment = segment_new(first, fd);
     if (segment == NULL)
         return MQTT5_ERR_NOMEM;
     add_segment(log, segment);
     return MQTT5_OK;
 }
 
-enum mqtt5_error m5_log_open(struct m5_log *log, int dir_fd, bool writable, char *why)
+enum mqtt5_error m5_wal_open(struct m5_wal *log, int dir_fd, bool writable, char *why)
 {
-    *log = (struct m5_log){.dir_fd = dir_fd, .start_anew = true};
+    *log = (struct m5_wal){.dir_fd = dir_fd, .start_anew = true};
     pthread_mutex_init(&log->mutex, NULL);
     const int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -127,9 +127,9 @@ enum mqtt5_error m5_log_open(struct m5_log *log, int dir_fd, bool writable, char
     return error;
 }
 
-void m5_log_close(struct m5_log *log)
+void m5_wal_close(struct m5_wal *log)
 {
-    for (struct m5_log_segment *segment = log->oldest, *next; segment != NULL; segment = next) {
+    for (struct m5_wal_segment *segment = log->oldest, *next; segment != NULL; segment = next) {
         next = segment->next;
         segment_free(segment);
     }
@@ -139,26 +139,26 @@ void m5_log_close(struct m5_log *log)
     pthread_mutex_destroy(&log->mutex);
 }
 
-static bool unlink_segment(struct m5_log *log, const struct m5_log_segment *segment)
+static bool unlink_segment(struct m5_wal *log, const struct m5_wal_segment *segment)
 {
-    char name[M5_LOG_NAME_SIZE];
-    m5_log_name(segment->first, name);
+    char name[M5_WAL_NAME_SIZE];
+    m5_wal_name(segment->first, name);
     return unlinkat(log->dir_fd, name, 0) == 0 || errno == ENOENT;
 }
 
 /* Takes the oldest segment out of the list. */
-static struct m5_log_segment *take_oldest(struct m5_log *log)
+static struct m5_wal_segment *take_oldest(struct m5_wal *log)
 {
-    struct m5_log_segment *segment = log->oldest;
+    struct m5_wal_segment *segment = log->oldest;
     log->oldest = segment->next;
     if (log->oldest == NULL)
         log->newest = NULL;
     return segment;
 }
 
-bool m5_log_clear(struct m5_log *log)
+bool m5_wal_clear(struct m5_wal *log)
 {
-    for (const struct m5_log_segment *segment = log->oldest; segment; segment = segment->next) {
+    for (const struct m5_wal_segment *segment = log->oldest; segment; segment = segment->next) {
         if (!unlink_segment(log, segment))
             return false;
     }
@@ -170,11 +170,11 @@ bool m5_log_clear(struct m5_log *log)
     return true;
 }
 
-uint64_t m5_log_bytes(struct m5_log *log)
+uint64_t m5_wal_bytes(struct m5_wal *log)
 {
     uint64_t bytes = 0;
     pthread_mutex_lock(&log->mutex);
-    for (const struct m5_log_segment *segment = log->oldest; segment; segment = segment->next)
+    for (const struct m5_wal_segment *segment = log->oldest; segment; segment = segment->next)
         bytes += segment->bytes;
     pthread_mutex_unlock(&log->mutex);
     return bytes;
@@ -200,10 +200,10 @@ static bool write_all(int fd, const uint8_t *bytes, size_t size, uint64_t at)
 }
 
 /* A new segment for the next group, in place of one of that name which was never synced. */
-static bool start_segment(struct m5_log *log)
+static bool start_segment(struct m5_wal *log)
 {
-    char name[M5_LOG_NAME_SIZE];
-    m5_log_name(log->next, name);
+    char name[M5_WAL_NAME_SIZE];
+    m5_wal_name(log->next, name);
     if (log->newest != NULL && log->newest->first == log->next) {
         /* Nothing in it counts; readers were never told of its groups. */
         if (ftruncate(log->newest->fd, 0) != 0 || !m5_folder_sync(log->dir_fd))
@@ -222,7 +222,7 @@ static bool start_segment(struct m5_log *log)
         errno = failed;
         return false;
     }
-    struct m5_log_segment *segment = segment_new(log->next, fd);
+    struct m5_wal_segment *segment = segment_new(log->next, fd);
     if (segment == NULL) {
         unlinkat(log->dir_fd, name, 0);
         errno = ENOMEM;
@@ -233,7 +233,7 @@ static bool start_segment(struct m5_log *log)
 }
 
 /* Room of @p size bytes for a group; NULL without memory. */
-static uint8_t *make_buffer(struct m5_log *log, size_t size)
+static uint8_t *make_buffer(struct m5_wal *log, size_t size)
 {
     if (log->buffer_size < size) {
         free(log->buffer);
@@ -247,7 +247,7 @@ static uint8_t *make_buffer(struct m5_log *log, size_t size)
 }
 
 /* The next group as bytes, whole blocks; its size, or 0 without memory. */
-static size_t encode(struct m5_log *log, const struct m5_change_list *changes, uint64_t wall_ms)
+static size_t encode(struct m5_wal *log, const struct m5_change_list *changes, uint64_t wall_ms)
 {
     const uint64_t payload = m5_changes_size(changes);
     const size_t size = (size_t)((HEADER_SIZE + payload + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
@@ -267,9 +267,9 @@ static size_t encode(struct m5_log *log, const struct m5_change_list *changes, u
     return size;
 }
 
-static bool write_group(struct m5_log *log, size_t size)
+static bool write_group(struct m5_wal *log, size_t size)
 {
-    struct m5_log_segment *segment = log->newest;
+    struct m5_wal_segment *segment = log->newest;
     const uint64_t end = log->end + size;
     if (!write_all(segment->fd, log->buffer, size, log->end))
         return false;
@@ -288,7 +288,7 @@ static bool write_group(struct m5_log *log, size_t size)
 /* Leaves the newest segment. Gives back what a group took that could not be written, where that is
  * possible: space may be what is missing. One that was written and could not be synced stays: it
  * may be acknowledged as written, and until it is in another segment it is found here. */
-static void abandon_segment(struct m5_log *log, bool whole)
+static void abandon_segment(struct m5_wal *log, bool whole)
 {
     const int failed = errno;
     log->start_anew = true;
@@ -298,7 +298,7 @@ static void abandon_segment(struct m5_log *log, bool whole)
     errno = failed;
 }
 
-enum mqtt5_error m5_log_append(struct m5_log *log, const struct m5_change_list *changes,
+enum mqtt5_error m5_wal_append(struct m5_wal *log, const struct m5_change_list *changes,
                                uint64_t wall_ms, void (*written)(void *ctx), void *ctx, char *why)
 {
     const size_t size = encode(log, changes, wall_ms);
@@ -389,16 +389,16 @@ static bool read_all(int fd, uint8_t *bytes, size_t size, uint64_t at)
     return true;
 }
 
-void m5_log_read(struct m5_log *log, uint64_t next, struct m5_log_reader *reader)
+void m5_wal_read(struct m5_wal *log, uint64_t next, struct m5_wal_reader *reader)
 {
-    *reader = (struct m5_log_reader){.log = log, .next = next};
+    *reader = (struct m5_wal_reader){.log = log, .next = next};
 }
 
 /* Moves to the segment that must hold the next group. False: there is no such segment. */
-static bool find_segment(struct m5_log_reader *reader)
+static bool find_segment(struct m5_wal_reader *reader)
 {
     pthread_mutex_lock(&reader->log->mutex);
-    struct m5_log_segment *segment = reader->segment;
+    struct m5_wal_segment *segment = reader->segment;
     if (segment == NULL)
         segment = reader->log->oldest;
     while (segment != NULL && segment->next != NULL && segment->next->first <= reader->next)
@@ -412,7 +412,7 @@ static bool find_segment(struct m5_log_reader *reader)
     return true;
 }
 
-static bool is_newest(const struct m5_log_reader *reader)
+static bool is_newest(const struct m5_wal_reader *reader)
 {
     pthread_mutex_lock(&reader->log->mutex);
     const bool newest = reader->segment->next == NULL;
@@ -421,36 +421,36 @@ static bool is_newest(const struct m5_log_reader *reader)
 }
 
 /* The group that is wanted is not good: was it the last one, which a crash cut short? */
-static enum m5_log_found judge_end(const struct m5_log_reader *reader, char *why)
+static enum m5_wal_found judge_end(const struct m5_wal_reader *reader, char *why)
 {
-    const struct m5_log_segment *segment = reader->segment;
+    const struct m5_wal_segment *segment = reader->segment;
     bool damaged = !is_newest(reader);
     for (uint64_t at = reader->at + ALIGNMENT; !damaged && at < segment->bytes; at += ALIGNMENT) {
         struct header header;
         const enum header_found found = read_header(segment->fd, at, &header);
         if (found == HEADER_FAILED)
-            return M5_LOG_FAILED;
+            return M5_WAL_FAILED;
         damaged = found == HEADER_GOOD && header.store == reader->log->store &&
                   header.number >= reader->next;
     }
     if (!damaged)
-        return M5_LOG_END;
-    char name[M5_LOG_NAME_SIZE];
-    m5_log_name(segment->first, name);
+        return M5_WAL_END;
+    char name[M5_WAL_NAME_SIZE];
+    m5_wal_name(segment->first, name);
     m5_say(why, "\"%s\" is damaged at byte %llu: group %llu cannot be read, and later ones exist",
            name, (unsigned long long)reader->at, (unsigned long long)reader->next);
-    return M5_LOG_DAMAGED;
+    return M5_WAL_DAMAGED;
 }
 
-static enum m5_log_found failed(char *why)
+static enum m5_wal_found failed(char *why)
 {
     m5_say(why, "the log cannot be read: %s", strerror(errno));
-    return M5_LOG_FAILED;
+    return M5_WAL_FAILED;
 }
 
 /* Reads the changes of the group at the reader's place. */
-static enum m5_log_found read_group(struct m5_log_reader *reader, const struct header *header,
-                                    struct m5_log_group *out, char *why)
+static enum m5_wal_found read_group(struct m5_wal_reader *reader, const struct header *header,
+                                    struct m5_wal_group *out, char *why)
 {
     if (header->payload > reader->segment->bytes)
         return judge_end(reader, why);
@@ -467,27 +467,27 @@ static enum m5_log_found read_group(struct m5_log_reader *reader, const struct h
         errno = error;
         return error != 0 ? failed(why) : judge_end(reader, why);
     }
-    *out = (struct m5_log_group){.number = header->number,
+    *out = (struct m5_wal_group){.number = header->number,
                                  .wall_ms = header->wall_ms,
                                  .bytes = bytes,
                                  .size = (size_t)header->payload,
                                  .file_size = group_size(header)};
     reader->at += out->file_size;
     reader->next++;
-    return M5_LOG_GROUP;
+    return M5_WAL_GROUP;
 }
 
 /* The log does not have a segment where the wanted group could be. */
-static enum m5_log_found judge_missing(const struct m5_log_reader *reader, char *why)
+static enum m5_wal_found judge_missing(const struct m5_wal_reader *reader, char *why)
 {
     if (reader->log->oldest == NULL)
-        return M5_LOG_END;
+        return M5_WAL_END;
     m5_say(why, "the log starts with group %llu, but the map ends before group %llu",
            (unsigned long long)reader->log->oldest->first, (unsigned long long)reader->next);
-    return M5_LOG_DAMAGED;
+    return M5_WAL_DAMAGED;
 }
 
-enum m5_log_found m5_log_next(struct m5_log_reader *reader, struct m5_log_group *out, char *why)
+enum m5_wal_found m5_wal_next(struct m5_wal_reader *reader, struct m5_wal_group *out, char *why)
 {
     if (!find_segment(reader))
         return judge_missing(reader, why);
@@ -501,13 +501,13 @@ enum m5_log_found m5_log_next(struct m5_log_reader *reader, struct m5_log_group 
         if (header.format > M5_STORE_FORMAT) {
             m5_say(why, "the log was written by a later version of this program (format %u)",
                    header.format);
-            return M5_LOG_LATER;
+            return M5_WAL_LATER;
         }
         if (header.store != reader->log->store || header.number > reader->next) {
             m5_say(why, "the log holds group %llu of store %016llx where group %llu was expected",
                    (unsigned long long)header.number, (unsigned long long)header.store,
                    (unsigned long long)reader->next);
-            return M5_LOG_DAMAGED;
+            return M5_WAL_DAMAGED;
         }
         if (header.number == reader->next)
             return read_group(reader, &header, out, why);
@@ -515,14 +515,14 @@ enum m5_log_found m5_log_next(struct m5_log_reader *reader, struct m5_log_group 
     }
 }
 
-void m5_log_drop(struct m5_log_reader *reader)
+void m5_wal_drop(struct m5_wal_reader *reader)
 {
-    struct m5_log *log = reader->log;
+    struct m5_wal *log = reader->log;
     if (!find_segment(reader))
         return;
     for (;;) {
         pthread_mutex_lock(&log->mutex);
-        struct m5_log_segment *segment = log->oldest;
+        struct m5_wal_segment *segment = log->oldest;
         const bool done = segment == reader->segment;
         if (!done)
             take_oldest(log);
