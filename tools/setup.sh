@@ -57,3 +57,7 @@ if ! apt install --no-install-recommends "${missing[@]}"; then
     echo "setup: apt-get install ${missing[*]} failed" >&2
     exit 1
 fi
+# The tests start a Mosquitto of their own; nobody asked for a service.
+if [[ " ${missing[*]} " == *" mosquitto "* ]] && command -v systemctl >/dev/null; then
+    "${as_root[@]}" systemctl disable --now mosquitto >/dev/null 2>&1 </dev/null || true
+fi

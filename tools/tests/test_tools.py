@@ -303,7 +303,9 @@ class Setup(Tree):
 
     def test_only_what_is_missing_is_installed(self):
         status, output, calls = self.run_setup('build-essential cmake ninja-build pkg-config '
-                                               'clang-14 python3 libcmocka-dev llvm-14')
+                                               'liblmdb-dev libargon2-dev libgnutls28-dev '
+                                               'libjansson-dev libmosquitto-dev libpaho-mqtt-dev '
+                                               'mosquitto clang-14 python3 libcmocka-dev llvm-14')
         self.assertEqual(status, 0, output)
         self.assertIn('update', calls)
         self.assertRegex(calls, 'install --no-install-recommends libclang-rt-14-dev '
@@ -362,9 +364,9 @@ class Counting(unittest.TestCase):
 class Docs(Tree):
     """check_docs.py, make_docs.py, mutate_sample.py"""
 
-    OPTION = {'name': 'max-qos', 'group': 'Limits', 'alias': None, 'type': 'integer', 'value': 'N',
-              'default': '2', 'env': 'MQTT5_MAX_QOS', 'help': 'highest QoS', 'choices': [],
-              'repeatable': False, 'min': 0, 'max': 2}
+    OPTION = {'name': 'max-qos', 'group': 'Limits', 'alias': None, 'also': None, 'synonym': None,
+              'type': 'integer', 'value': 'N', 'default': '2', 'env': 'MQTT5_MAX_QOS',
+              'help': 'highest QoS', 'choices': [], 'repeatable': False, 'min': 0, 'max': 2}
 
     def complaints(self, check):
         """What one of the checks says about the tree."""
@@ -375,7 +377,7 @@ class Docs(Tree):
     def reference(self, **changes):
         """One command with one option."""
         return {'version': '1', 'commands': [{'name': 'broker', 'summary': 'serve', 'usage': '',
-                                              'notes': None,
+                                              'notes': None, 'exits': None,
                                               'options': [{**self.OPTION, **changes}]}]}
 
     def test_a_link_to_nowhere(self):
