@@ -411,7 +411,7 @@ static void test_a_flipped_bit_costs_one_message_at_most(void **state)
         "1:one 3:three three 3 4: 5:five ",            /* the mark of three is lost */
         "1:one 2:two two 3*6:three three 3 4: 5:five " /* the removal of two is lost */
     };
-    unsigned seen[7] = {0};
+    unsigned seen[8] = {0};
     struct rig rig;
     struct image image;
     rig_init(&rig);
