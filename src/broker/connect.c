@@ -367,6 +367,7 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
     bool store = shard->journal.on && session->expiry_s > 0;
     if (!store)
         m5_persist_session_gone(shard, session);
+    shard->stored_sessions += store && !session->stored;
     session->stored = store;
 }
 
@@ -406,7 +407,7 @@ static void attach(struct m5_conn *conn, struct m5_session *session)
 }
 
 /* "Session present" is said when the session as it is now is durable, the opposite when the end of
- * the session that was there is. False: no memory. */
+ * every session that has been there is. False: no memory. */
 static bool promise(struct m5_conn *conn, uint64_t position)
 {
     struct m5_shard *shard = conn->shard;
@@ -423,15 +424,12 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
     struct m5_shard *shard = conn->shard;
     bool present = false;
     uint8_t reason = 0;
-    uint64_t position = shard->journal.position;
     struct m5_session *session = session_for(shard, connect, who, &present, &reason);
     if (session == NULL) {
         refuse(conn, connect->version, reason, MQTT5_OK);
         return;
     }
     apply(conn, connect, session);
-    bool ended = !present && shard->journal.position != position;
-    position = shard->journal.position;
     if (!keep_will(shard, session, connect)) {
         M5_COUNT(shard, limit_memory, 1);
         m5_session_drop_will(shard, session);
@@ -444,7 +442,7 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
     }
     attach(conn, session);
     m5_persist_session(shard, session);
-    if ((present || ended) && !promise(conn, present ? session->position : position))
+    if (!promise(conn, present ? session->position : shard->ended_position))
         return;
     struct mqtt5_packet packet = {.type = MQTT5_CONNACK, .as.connack.session_present = present};
     if (conn->version == MQTT5_VERSION_5)

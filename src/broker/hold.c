@@ -4,7 +4,8 @@
 
 #include "broker/shard.h"
 
-#define RING_MIN 64u
+#define RING_MIN  64u
+#define RING_KEPT 1024u /* entries; a larger ring is given back when it is empty */
 
 static struct m5_hold_entry *entry_at(const struct m5_holds *holds, uint64_t number)
 {
@@ -190,6 +191,12 @@ static void let_go(struct m5_shard *shard, const struct m5_hold_entry *entry)
     }
 }
 
+static void free_ring(struct m5_shard *shard, struct m5_holds *holds)
+{
+    m5_free(shard->allocator, holds->entries, holds->capacity * sizeof *holds->entries);
+    *holds = (struct m5_holds){0};
+}
+
 void m5_hold_release(struct m5_shard *shard, struct m5_holds *holds, uint64_t stored)
 {
     while (holds->head != holds->tail && entry_at(holds, holds->head)->position <= stored) {
@@ -204,6 +211,8 @@ void m5_hold_release(struct m5_shard *shard, struct m5_holds *holds, uint64_t st
             conn->session->retained != NULL)
             m5_retained_continue(shard, conn->session);
     }
+    if (holds->head == holds->tail && holds->capacity > RING_KEPT)
+        free_ring(shard, holds);
 }
 
 static void resume(struct m5_shard *shard, const struct m5_holds *holds)
@@ -238,8 +247,7 @@ void m5_hold_forget(struct m5_shard *shard, struct m5_held **held)
 static void drop_queue(struct m5_shard *shard, struct m5_holds *holds)
 {
     m5_hold_release(shard, holds, UINT64_MAX);
-    m5_free(shard->allocator, holds->entries, holds->capacity * sizeof *holds->entries);
-    *holds = (struct m5_holds){0};
+    free_ring(shard, holds);
 }
 
 void m5_hold_fini(struct m5_shard *shard)

@@ -125,6 +125,8 @@ void m5_persist_session_gone(struct m5_shard *shard, struct m5_session *session)
     session->incoming_stored = 0;
     m5_subscriptions_stored(shard, session, false);
     session->stored = false;
+    shard->stored_sessions--;
+    shard->ended_position = shard->journal.position;
 }
 
 /* ---- subscriptions ---- */
@@ -309,8 +311,7 @@ void m5_persist_mail_gone(struct m5_shard *shard, uint64_t number)
 void m5_persist_alive(struct m5_shard *shard)
 {
     bool due = shard->now_ms - shard->alive_ms >= M5_ALIVE_MS || shard->alive_ms == 0;
-    bool used = shard->journal.position > 0 && m5_get(&shard->counters.clients_connected) > 0;
-    if (!shard->journal.on || !due || !used)
+    if (!shard->journal.on || !due || shard->stored_sessions == 0)
         return;
     shard->alive_ms = shard->now_ms;
     struct m5_record_key key = m5_key_of(M5_RECORD_ALIVE, 0, 0);

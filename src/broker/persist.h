@@ -77,7 +77,7 @@ void m5_persist_mail_gone(struct m5_shard *shard, uint64_t number);
  * it was last told. */
 #define M5_ALIVE_MS 60000u
 
-/* Now and then: that the broker lives, if there may be connected sessions that are stored. */
+/* Now and then: that the broker lives, if there are sessions that are stored. */
 void m5_persist_alive(struct m5_shard *shard);
 
 #endif

@@ -228,6 +228,7 @@ static enum mqtt5_error read_session(struct m5_restore *restore, uint64_t serial
         return MQTT5_ERR_NOMEM;
     session->serial = serial;
     session->stored = true;
+    restore->shard->stored_sessions++;
     session->expiry_s = record.expiry_s;
     session->head = session->sent = session->tail = session->given = record.given;
     session->target = record.connected; /* until wake_session() */

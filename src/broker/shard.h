@@ -69,6 +69,8 @@ struct m5_shard {
     struct m5_holds holds;         /* until it is durable */
     struct m5_holds relaxed_holds; /* until it is written */
     uint64_t alive_ms;             /* when the store was last told that we live; 0: never */
+    uint64_t ended_position;       /* of the journal, where the last stored session ended */
+    uint32_t stored_sessions;      /* sessions that are stored */
     bool retained_set;             /* a retained message that is stored, by the run that comes */
     struct m5_chunk_store chunks;
     struct m5_message_store messages;

@@ -58,12 +58,14 @@ static enum mqtt5_error load(struct m5_crew *crew, struct m5_restore_report *rep
     const enum mqtt5_error error = m5_store_load(crew->store, restore_record, restore);
     const enum mqtt5_error end = m5_restore_end(restore, report);
     m5_store_load_end(crew->store);
+    if (error != MQTT5_OK || end != MQTT5_OK)
+        return error != MQTT5_OK ? error : end;
     for (uint32_t i = 0; i < crew->worker_count; i++) {
         struct m5_batch *batch = m5_shard_seal(m5_engine_shard(crew->engine, i));
         if (batch != NULL)
             m5_store_submit(crew->store, batch);
     }
-    return error != MQTT5_OK ? error : end;
+    return MQTT5_OK;
 }
 
 static uint64_t clock_ms(void)

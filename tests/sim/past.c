@@ -97,6 +97,10 @@ static uint32_t return_will(struct sim_world *world, const struct sim_session_wa
     if (was->will == SIM_NONE)
         return SIM_NONE;
     struct sim_message *message = sim_message_at(world, was->will);
+    /* Published in a turn that is lost: what it retained may be stored all the same, since retained
+     * messages may be ahead of the shards (broker/store.h). */
+    if (message->retain && message->accepted_tick != SIM_NEVER)
+        world->topics.items[message->topic].retained_unsure = true;
     if (was->online) {
         arm_will(world, was);
         return was->will;

@@ -530,6 +530,7 @@ struct sim_options {
 };
 
 struct sim_world {
+    uint64_t cleared_tick; /* when all retained messages were cleared, at the end */
     struct sim_options options;
     struct sim_profile profile;
     struct m5_rng rng;

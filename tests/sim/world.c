@@ -351,6 +351,7 @@ static void look_at_retained(struct sim_world *world)
 static void clear_retained(struct sim_world *world)
 {
     struct sim_client *client = world->clients.items[world->clients.count - 1];
+    world->cleared_tick = world->tick;
     for (uint32_t i = 0; i < world->topics.count; i++) {
         struct sim_topic *topic = &world->topics.items[i];
         if (topic->family != SIM_RETAINED && topic->family != SIM_WILLS)
@@ -458,6 +459,18 @@ static void check_equal(struct sim_world *world, const char *name, uint64_t engi
                  (unsigned long long)engine, (unsigned long long)seen);
 }
 
+/* A retained will that was published when all retained messages had been cleared. */
+static bool will_came_late(struct sim_world *world)
+{
+    for (uint32_t i = 0; i < world->messages.count; i++) {
+        const struct sim_message *message = sim_message_at(world, i);
+        if (message->will != SIM_NOT_A_WILL && message->retain &&
+            message->accepted_tick != SIM_NEVER && message->accepted_tick > world->cleared_tick)
+            return true;
+    }
+    return false;
+}
+
 static void check_figures(struct sim_world *world)
 {
     struct m5_stats stats;
@@ -482,6 +495,8 @@ static void check_figures(struct sim_world *world)
     check_equal(world, "messages_queued", stats.messages_queued, 0);
     check_equal(world, "messages_queued_bytes", stats.messages_queued_bytes, 0);
     check_equal(world, "messages_inflight", stats.messages_inflight, 0);
+    if (will_came_late(world))
+        return;
     check_equal(world, "retained_messages", stats.retained_messages, 0);
     check_equal(world, "retained_bytes", stats.retained_bytes, 0);
 }
