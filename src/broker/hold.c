@@ -53,10 +53,14 @@ static bool add(struct m5_shard *shard, struct m5_held *held, enum m5_hold_kind 
     struct m5_holds *holds = queue_for(shard, held, position);
     bool strict = holds == &shard->holds;
     position &= ~M5_WHEN_WRITTEN;
+    if (strict && position < held->written)
+        position = held->written; /* not before what is ahead of it in the other queue */
     if (holds->tail != holds->head) {
         uint64_t before = entry_at(holds, holds->tail - 1)->position;
         position = position < before ? before : position;
     }
+    if (!strict)
+        held->written = position;
     if (position > shard->journal.sealed)
         m5_journal_urge(shard, !strict);
     struct m5_hold_entry *last = last_of(shard, holds, held, kind);

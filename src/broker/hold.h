@@ -19,6 +19,7 @@ struct m5_held {
     struct m5_session *session; /* likewise */
     struct m5_output answers;
     uint32_t entries; /* in the shard's queues */
+    uint64_t written; /* position of its last entry that waits until it is written */
     uint32_t strict;  /* of them: those that wait until it is durable */
 };
 
