@@ -42,7 +42,7 @@ static int expect(int condition, const char *what)
 int main(void)
 {
     struct mqtt5_client *client;
-    struct mqtt5_mock_call call;
+    struct mqtt5_mock_called call;
     const struct mqtt5_mock_step busy = {
         .operation = MQTT5_MOCK_PUBLISH,
         .reason_code = MQTT5_REASON_QUOTA_EXCEEDED,

@@ -48,7 +48,7 @@ struct mqtt5_mock_step {
 };
 
 /** An operation that the program has called. Views live until mqtt5_mock_forget_calls(). */
-struct mqtt5_mock_call {
+struct mqtt5_mock_called {
     enum mqtt5_mock_operation operation;
     struct mqtt5_bytes topic;   /**< PUBLISH; SUBSCRIBE, UNSUBSCRIBE: one call for each filter;
                                      CONNECT: the URL */
@@ -96,7 +96,7 @@ MQTT5_API enum mqtt5_error mqtt5_mock_advance(struct mqtt5_client *client, uint6
 /** What the program has called, in order. */
 MQTT5_API size_t mqtt5_mock_call_count(struct mqtt5_client *client);
 MQTT5_API enum mqtt5_error mqtt5_mock_call(struct mqtt5_client *client, size_t index,
-                                           struct mqtt5_mock_call *out);
+                                           struct mqtt5_mock_called *out);
 MQTT5_API void mqtt5_mock_forget_calls(struct mqtt5_client *client);
 
 /** The number of messages whose acknowledgement (PUBACK, PUBREC) the client has sent. */

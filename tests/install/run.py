@@ -101,8 +101,8 @@ def check_pkg_config(tests, prefix, work):
                      ['cc', *WARNINGS, HERE / f'{program}.c', '-o', output, *flags]):
             tests.run(f'run {program} with pkg-config', [output], env=environment)
         archive = folder.parent / f'lib{module}.a'
-        rest = [word for word in ask('--libs-only-other', '--static', module)
-                if word == '-pthread']
+        rest = [word for word in ask('--libs', '--static', module)
+                if word == '-pthread' or (word[:2] == '-l' and word[:7] != '-lmqtt5')]
         if tests.run(f'build {program} with {archive.name}',
                      ['cc', *ask('--cflags', module), HERE / f'{program}.c', '-o', output,
                       archive, *rest]):

@@ -313,6 +313,7 @@ static int type_passwords(const char *path, const char *first, const char *secon
     assert_true(pid >= 0);
     if (pid == 0) {
         alarm(60);
+        signal(SIGINT, SIG_DFL); /* who runs the tests in the background ignores it */
         _exit(run_here(&cmd_passwd, (const char *const[]){"-c", "erin", path, FAST, NULL}));
     }
     await_text(terminal, "Password: ");

@@ -118,7 +118,7 @@ static void everything_succeeds_and_is_recorded(void **state)
 {
     (void)state;
     struct seen seen;
-    struct mqtt5_mock_call call;
+    struct mqtt5_mock_called call;
     struct mqtt5_client *client = make_connected(&seen);
     uint16_t id = 0;
     uint8_t granted = 9;

@@ -257,7 +257,7 @@ static void queued_messages_survive_the_process(void **state)
     struct mqtt5_client_options options;
     struct mqtt5_client *client;
     struct mqtt5_client_info info;
-    struct mqtt5_mock_call unused;
+    struct mqtt5_mock_called unused;
     snprintf(path, sizeof path, "/tmp/mqtt5-queue-%d", (int)getpid());
     file_options(&options, path);
     assert_int_equal(mqtt5_client_mock_new(&options, &client), MQTT5_OK);

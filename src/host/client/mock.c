@@ -35,7 +35,7 @@ struct m5_client_mock {
     struct mqtt5_mock_step usual[OPERATIONS]; /* when there are none */
     uint8_t *input;                           /* of the client, not a whole packet yet */
     size_t input_size, input_capacity;
-    struct mqtt5_mock_call *calls;
+    struct mqtt5_mock_called *calls;
     uint32_t call_count, call_capacity;
     uint16_t last_id;
     size_t acknowledged;
@@ -291,13 +291,13 @@ static struct mqtt5_bytes keep(struct mqtt5_bytes bytes)
     return m5_bytes(copy, bytes.len);
 }
 
-static void note(struct m5_client_mock *mock, const struct mqtt5_mock_call *call)
+static void note(struct m5_client_mock *mock, const struct mqtt5_mock_called *call)
 {
     if (mock->call_count == mock->call_capacity) {
         mock->call_capacity = mock->call_capacity == 0 ? 16 : mock->call_capacity * 2;
         mock->calls = must(realloc(mock->calls, mock->call_capacity * sizeof *mock->calls));
     }
-    struct mqtt5_mock_call *kept = &mock->calls[mock->call_count++];
+    struct mqtt5_mock_called *kept = &mock->calls[mock->call_count++];
     *kept = *call;
     kept->at_ms = mock->now_ms;
     kept->topic = keep(call->topic);
@@ -309,7 +309,7 @@ void m5_client_mock_note(struct mqtt5_client *client, enum mqtt5_mock_operation 
 {
     if (client->mock == NULL)
         return;
-    struct mqtt5_mock_call call = {.operation = operation, .qos = qos};
+    struct mqtt5_mock_called call = {.operation = operation, .qos = qos};
     if (topic != NULL)
         call.topic = *topic;
     else if (url != NULL)
@@ -322,11 +322,11 @@ enum mqtt5_error m5_client_mock_note_publish(struct mqtt5_client *client,
 {
     if (client->mock == NULL)
         return MQTT5_OK;
-    const struct mqtt5_mock_call call = {.operation = MQTT5_MOCK_PUBLISH,
-                                         .topic = publish->topic,
-                                         .payload = publish->payload,
-                                         .qos = publish->qos,
-                                         .retain = publish->retain};
+    const struct mqtt5_mock_called call = {.operation = MQTT5_MOCK_PUBLISH,
+                                           .topic = publish->topic,
+                                           .payload = publish->payload,
+                                           .qos = publish->qos,
+                                           .retain = publish->retain};
     note(client->mock, &call);
     const struct mqtt5_mock_step step = peek_step(client->mock, MQTT5_MOCK_PUBLISH);
     if (step.error != MQTT5_OK)
@@ -500,7 +500,7 @@ size_t mqtt5_mock_call_count(struct mqtt5_client *client)
 }
 
 enum mqtt5_error mqtt5_mock_call(struct mqtt5_client *client, size_t index,
-                                 struct mqtt5_mock_call *out)
+                                 struct mqtt5_mock_called *out)
 {
     if (client->mock == NULL || index >= client->mock->call_count)
         return MQTT5_ERR_INVALID_ARGUMENT;
