@@ -6,6 +6,7 @@
 #include <mqtt5/allocator.h>
 #include <mqtt5/api.h>
 #include <mqtt5/error.h>
+#include <mqtt5/listener.h>
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,12 +104,6 @@ struct mqtt5_broker_config {
 
     /* $SYS */
     uint32_t sys_interval_s; /**< 10; 0 = no $SYS topics */
-};
-
-/** A listener for plain MQTT over TCP. */
-struct mqtt5_listener {
-    const char *host; /**< numeric IPv4 or IPv6 address or a name; "" or "*" = all addresses */
-    uint16_t port;    /**< 0 = any free port: see mqtt5_broker_port() */
 };
 
 /** What to do with a store that cannot be read. */

@@ -158,8 +158,10 @@ static enum mqtt5_error open_listener(struct mqtt5_broker *broker,
 /* The default listeners: one of the two families is enough. */
 static enum mqtt5_error open_defaults(struct mqtt5_broker *broker)
 {
-    static const struct mqtt5_listener defaults[] = {{"127.0.0.1", DEFAULT_PORT},
-                                                     {"::1", DEFAULT_PORT}};
+    static const struct mqtt5_listener defaults[] = {
+        {.host = "127.0.0.1", .port = DEFAULT_PORT},
+        {.host = "::1", .port = DEFAULT_PORT},
+    };
     enum mqtt5_error error = MQTT5_OK;
     size_t opened = 0;
     for (size_t i = 0; i < M5_COUNT_OF(defaults); i++) {

@@ -7,7 +7,7 @@
 int main(void)
 {
     struct mqtt5_broker_options options;
-    const struct mqtt5_listener listener = {"127.0.0.1", 0};
+    const struct mqtt5_listener listener = {.host = "127.0.0.1", .port = 0};
     struct mqtt5_broker *broker = NULL;
     const char *why = "";
 
