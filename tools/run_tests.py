@@ -26,6 +26,7 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / 'build'
+LOGS = BUILD / 'test-logs'
 PYTHON = sys.executable or '/usr/bin/python3'
 SUMMARY = re.compile(r'^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$', re.MULTILINE)
 CMOCKA_PASSED = re.compile(r'^\[  PASSED  \] (\d+) test', re.MULTILINE)
@@ -89,8 +90,16 @@ def check_suites():
         Suite('tidy', tool('check_tidy.py')),
         Suite('layers', tool('check_layers.py')),
         Suite('requirements', tool('check_requirements.py'), show=r'\d+ (statements|bind)'),
+        Suite('cases', tool('check_cases.py'), show=r'case '),
         Suite('tools', tool('tests/test_tools.py'), must_count=True),
     ]
+
+
+def last_suites(options):
+    """What judges the others by what they left in the folder of logs."""
+    everything = [] if options.names else ['--all']
+    return [Suite('cases_ran', tool('check_cases.py', '--logs', str(LOGS), *everything),
+                  must_count=True, show=r'case ')]
 
 
 def ctest(preset, label):
@@ -286,6 +295,14 @@ def count_junit(path):
     return counts
 
 
+def tests_of(suite):
+    """What the programs of a ctest suite printed; it names each of their tests."""
+    if not suite.junit or not suite.junit.exists():
+        return ''
+    root = xml.etree.ElementTree.parse(suite.junit).getroot()
+    return '\n'.join(case.findtext('system-out') or '' for case in root.iter('testcase'))
+
+
 def count(suite, status, output):
     """The numbers of one suite; a bad exit status is never without a failure."""
     counts = None
@@ -332,8 +349,17 @@ class Report:
         with self.lock:
             print(text, flush=True)
 
+    @staticmethod
+    def keep(result):
+        """What the suite printed, each of its tests, and whether it passed."""
+        log = LOGS / f'{result.suite.name}.log'
+        log.write_text(result.output + tests_of(result.suite), encoding='utf-8')
+        with (LOGS / 'results.txt').open('a', encoding='utf-8') as results:
+            results.write(f'{"FAIL" if result.counts.failed else "ok"} {result.suite.name}\n')
+
     def __call__(self, result):
         with self.lock:
+            self.keep(result)
             self.total.add(result.counts)
             verdict = 'ok  ' if result.counts.failed == 0 else 'FAIL'
             print(f'{verdict} {result.suite.name:24} {result.elapsed_s:6.1f} s   {result.counts}',
@@ -350,9 +376,7 @@ class Report:
     def print_failure(result):
         """The end of the output, the command and how to run this suite again."""
         lines = result.output.rstrip().splitlines()
-        (BUILD / 'test-logs').mkdir(parents=True, exist_ok=True)
-        log = BUILD / 'test-logs' / f'{result.suite.name}.log'
-        log.write_text(result.output, encoding='utf-8')
+        log = LOGS / f'{result.suite.name}.log'
         if len(lines) > TAIL_LINES:
             print(f'  | ... {len(lines) - TAIL_LINES} lines before these: '
                   f'{log.relative_to(ROOT)}')
@@ -393,8 +417,11 @@ def run_builds(suites, options, report):
     return ready
 
 
-def run_all(suites, options, report):
-    """Checks, builds, suites side by side, then those that want the machine for themselves."""
+def run_all(suites, last, options, report):
+    """Checks, builds, suites side by side, those that want the machine for themselves, the last."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir(parents=True)
+
     def run(suite):
         report.say(f'...  {suite.name}')
         report(run_suite(suite))
@@ -412,9 +439,8 @@ def run_all(suites, options, report):
         else:
             report(Result(suite, Counts(failed=1), 'not run: its build failed', 0.0))
     run_together([s for s in runnable if not s.alone])
-    for suite in runnable:
-        if suite.alone:
-            run(suite)
+    for suite in [s for s in runnable if s.alone] + last:
+        run(suite)
 
 
 def arguments():
@@ -432,19 +458,20 @@ def arguments():
 def main():
     """Runs the chosen suites; the exit status says whether all passed."""
     options = arguments()
-    suites = check_suites() + program_suites(options)
+    suites, last = check_suites() + program_suites(options), last_suites(options)
     if options.names:
         for name in options.names:
-            if not any(fnmatch.fnmatch(s.name, name) for s in suites):
+            if not any(fnmatch.fnmatch(s.name, name) for s in suites + last):
                 sys.exit(f'run_tests.py: no suite is called {name}; --list shows them')
-        suites = [s for s in suites if any(fnmatch.fnmatch(s.name, n) for n in options.names)]
+        suites, last = ([s for s in some if any(fnmatch.fnmatch(s.name, n) for n in options.names)]
+                        for some in (suites, last))
     if options.list:
-        print('\n'.join(suite.name for suite in suites))
+        print('\n'.join(suite.name for suite in suites + last))
         return 0
     started = time.monotonic()
     report = Report()
     try:
-        run_all(suites, options, report)
+        run_all(suites, last, options, report)
     except KeyboardInterrupt:
         for process in list(RUNNING):
             end_group(process)

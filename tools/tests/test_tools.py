@@ -215,6 +215,58 @@ class Requirements(Tree):
         self.assert_only('check_requirements.py', 'tools/mqtt5_statements.txt:1:', '6.0.0-1')
 
 
+class Cases(Tree):
+    """check_cases.py"""
+
+    def setUp(self):
+        super().setUp()
+        self.put('tests/security/cases.txt', '1 | CVE-1 | a: a fault\n2 | CVE-2 | b: another\n'
+                 '    + named_otherwise\n3 | no number | c: a third\n    - no such thing here\n',
+                 head='')
+        self.put('tests/unit/a_test.c', 'static void case_01_holds(void **state)\n{\n}\n')
+        self.put('tests/e2e/cases/a.py', 'def named_otherwise(ctx):\n    pass\n', head='')
+
+    def judge(self, log, *arguments):
+        """What is said of a run that left this log."""
+        self.put('logs/some.log', log, head='')
+        return self.run_tool('check_cases.py', '--root', str(self.root), '--logs',
+                             str(self.root / 'logs'), *arguments)
+
+    def test_rows_with_tests_or_a_reason_pass(self):
+        self.assertEqual(self.check('check_cases.py'), [])
+
+    def test_a_row_without_either_fails(self):
+        (self.root / 'tests/unit/a_test.c').unlink()
+        self.assert_only('check_cases.py', 'tests/security/cases.txt:1:', 'case 1 has no test')
+
+    def test_a_reason_beside_a_test_fails(self):
+        self.put('tests/unit/b_test.c', 'static void case_2_and_3_hold(void **state)\n')
+        self.assert_only('check_cases.py', 'tests/security/cases.txt:1:', 'case 3 has both')
+
+    def test_a_named_test_that_is_not_there_fails(self):
+        (self.root / 'tests/e2e/cases/a.py').unlink()
+        self.assert_only('check_cases.py', 'tests/security/cases.txt:1:', 'named_otherwise')
+
+    def test_a_test_of_no_row_fails(self):
+        self.put('tests/unit/b_test.c', 'static void case_9_what(void **state)\n')
+        self.assert_only('check_cases.py', 'tests/unit/b_test.c:2:', 'there is no case 9')
+
+    def test_a_run_is_judged_by_its_logs(self):
+        good = '[       OK ] case_01_holds\nok     0.1 s  a.named_otherwise [1 worker]\n'
+        status, output = self.judge(good, '--all')
+        self.assertEqual((status, output.splitlines()[-1]), (0, '2 passed, 0 failed, 1 skipped'))
+        status, output = self.judge(good.replace('[       OK ]', '[  FAILED  ]'))
+        self.assertEqual((status, output.splitlines()[-1]), (1, '1 passed, 1 failed, 1 skipped'))
+        half = '[       OK ] case_01_holds\n'
+        status, output = self.judge(half)
+        self.assertEqual((status, output.splitlines()[-1]), (0, '1 passed, 0 failed, 2 skipped'))
+        self.assertEqual(self.judge(half, '--all')[0], 1)
+        status, output = self.judge(half + 'skip   0.0 s  a.named_otherwise [1 worker]  (why)\n',
+                                    '--all')
+        self.assertIn('named_otherwise', output)
+        self.assertEqual(output.splitlines()[-1], '1 passed, 0 failed, 2 skipped')
+
+
 @unittest.skipUnless(shutil.which('cc') and shutil.which('ar'), 'no compiler')
 class Symbols(Tree):
     """check_symbols.py, on archives made here."""
