@@ -1,6 +1,6 @@
 /* Base64 (RFC 4648), strictly: one way to write each value.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include "host/auth/base64.h"
+#include "base/base64.h"
 
 static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
