@@ -18,7 +18,27 @@
 struct m5_principal {
     struct mqtt5_bytes client_id;
     struct mqtt5_bytes username; /* empty: anonymous */
+    const char *roles;           /* what its login gave it: names, each ended by a zero, one more
+                                    zero behind the last; NULL: none */
+    uint32_t serial;   /* of this login: on one shard no two have the same, nor before and after its
+                          roles changed; 0: remember nothing that was found out for it */
+    uint16_t listener; /* by which it came in last */
     bool anonymous;
+};
+
+/* What a client shows to prove who it is. The views live until the next call on its shard. */
+struct m5_credentials {
+    struct mqtt5_bytes client_id;
+    struct mqtt5_bytes username; /* empty: anonymous */
+    struct mqtt5_bytes password; /* 0 bytes when there is none */
+    struct mqtt5_bytes identity; /* the name that the transport proved; empty: none */
+    struct mqtt5_bytes method;   /* of enhanced authentication (section 4.12), with has_method */
+    struct mqtt5_bytes data;     /* of CONNECT or of the last AUTH, with has_data */
+    uint32_t listener;
+    bool anonymous, has_password, has_method, has_data;
+    bool secure; /* nobody can listen: the transport is encrypted, or within this machine */
+    bool going;  /* it answers an AUTH that the host had sent */
+    bool again;  /* a connected client proves anew who it is */
 };
 
 /* PENDING: only of `connect`. The host checks the credentials elsewhere and settles the matter by
@@ -32,9 +52,10 @@ struct m5_access {
      * May change between turns. */
     bool allow_everything;
 
-    /* May this principal connect? On DENY, *reason says what CONNACK carries. */
-    enum m5_access_answer (*connect)(void *ctx, const struct m5_principal *who,
-                                     struct mqtt5_bytes password, enum mqtt5_reason_code *reason);
+    /* May it connect? On DENY, *reason says what CONNACK carries. NULL: as the configuration says
+     * of anonymous clients; a client whom the transport has named may, and no method is known. */
+    enum m5_access_answer (*connect)(void *ctx, const struct m5_credentials *credentials,
+                                     enum mqtt5_reason_code *reason);
 
     /* May it publish to @p topic? Asked for live messages, and for wills at CONNECT and when
      * they are due. */

@@ -5,7 +5,13 @@
 
 #include "base/timer.h"
 
-enum m5_alarm_kind { M5_ALARM_CONN, M5_ALARM_SESSION, M5_ALARM_SYS, M5_ALARM_UPKEEP };
+enum m5_alarm_kind {
+    M5_ALARM_CONN,
+    M5_ALARM_SESSION,
+    M5_ALARM_SYS,
+    M5_ALARM_UPKEEP,
+    M5_ALARM_EXCHANGE
+};
 
 struct m5_alarm {
     struct m5_timer timer;

@@ -19,7 +19,17 @@ static uint64_t connections(const struct m5_shard *shard)
     return sum;
 }
 
-struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_bytes peer)
+static void apply_limits(struct m5_conn *conn, const struct m5_conn_limits *limits)
+{
+    if (limits == NULL)
+        return;
+    conn->keep_alive_s = limits->keep_alive_max_s;
+    if (limits->maximum_packet_size != 0 && limits->maximum_packet_size < conn->input_size_max)
+        conn->input_size_max = limits->maximum_packet_size;
+}
+
+struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host,
+                             const struct m5_conn_origin *origin)
 {
     uint64_t max = shard->config->connections_max;
     uint64_t count = max == 0 ? 0 : connections(shard);
@@ -37,6 +47,8 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_by
     *conn = (struct m5_conn){.shard = shard,
                              .host = host,
                              .packet_size_max = UINT32_MAX,
+                             .input_size_max = shard->config->maximum_packet_size,
+                             .listener = (uint16_t)origin->listener,
                              .problem_information = true,
                              .will_kept = true,
                              .over_limit = max != 0 && count >= max,
@@ -45,8 +57,10 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_by
     m5_list_init(&conn->leaving);
     m5_list_init(&conn->resumed);
     m5_list_push_back(&shard->open, &conn->open);
-    conn->peer_size = (uint8_t)(peer.len < sizeof conn->peer ? peer.len : sizeof conn->peer);
-    m5_copy(conn->peer, m5_bytes(peer.data, conn->peer_size));
+    apply_limits(conn, origin->limits);
+    conn->peer_size =
+        (uint8_t)(origin->peer.len < sizeof conn->peer ? origin->peer.len : sizeof conn->peer);
+    m5_copy(conn->peer, m5_bytes(origin->peer.data, conn->peer_size));
     m5_alarm_init(&conn->alarm, M5_ALARM_CONN);
     m5_timer_start(&shard->wheel, &conn->alarm.timer,
                    shard->now_ms + shard->config->connect_timeout_ms);
@@ -64,6 +78,11 @@ void *m5_conn_host(const struct m5_conn *conn)
 struct mqtt5_bytes m5_conn_peer(const struct m5_conn *conn)
 {
     return m5_bytes(conn->peer, conn->peer_size);
+}
+
+uint32_t m5_conn_listener(const struct m5_conn *conn)
+{
+    return conn->listener;
 }
 
 static void drop_partial(struct m5_conn *conn)
@@ -104,12 +123,13 @@ void m5_conn_free(struct m5_conn *conn)
     struct m5_shard *shard = conn->shard;
     if (conn->session != NULL)
         m5_conn_detach(conn);
-    else if (conn->version == 0 && conn->state != M5_CONN_MOVING)
+    else if ((conn->version == 0 || m5_exchange_waits(conn)) && conn->state != M5_CONN_MOVING)
         report_end(conn, false);
     m5_timer_stop(&shard->wheel, &conn->alarm.timer);
     m5_output_clear(&conn->output, &shard->chunks);
     drop_partial(conn);
     m5_suback_free(conn);
+    m5_exchange_free(conn);
     m5_hold_forget(shard, &conn->held);
     m5_alias_in_fini(&conn->alias_in, shard->allocator);
     m5_alias_out_free(conn->alias_out, shard->allocator);
@@ -166,10 +186,8 @@ void m5_conn_sent(struct m5_conn *conn, size_t size)
     struct m5_shard *shard = conn->shard;
     bool was_deaf = is_deaf(conn);
     m5_output_sent(&conn->output, &shard->chunks, size);
-    if (was_deaf && !is_deaf(conn) && !m5_list_linked(&conn->resumed)) {
-        m5_list_push_back(&shard->resumed, &conn->resumed);
-        m5_conn_touch(conn);
-    }
+    if (was_deaf && !is_deaf(conn))
+        m5_conn_resume_later(conn);
     M5_COUNT(shard, bytes_sent, size);
     struct m5_session *session = conn->session;
     if (conn->state != M5_CONN_OPEN || conn->output.size >= M5_OUTPUT_HIGH_WATER / 2)
@@ -249,6 +267,7 @@ static struct mqtt5_properties *properties_of(struct mqtt5_packet *packet)
     case MQTT5_SUBACK:
     case MQTT5_UNSUBACK: return &packet->as.suback.properties;
     case MQTT5_DISCONNECT: return &packet->as.disconnect.properties;
+    case MQTT5_AUTH: return &packet->as.auth.properties;
     default: M5_UNREACHABLE();
     }
 }
@@ -257,6 +276,13 @@ static void leave_out_reasons(struct mqtt5_properties *properties)
 {
     properties->present &= ~((uint64_t)1 << MQTT5_PROPERTY_REASON_STRING |
                              (uint64_t)1 << MQTT5_PROPERTY_USER_PROPERTY);
+}
+
+void m5_conn_resume_later(struct m5_conn *conn)
+{
+    if (!m5_list_linked(&conn->resumed))
+        m5_list_push_back(&conn->shard->resumed, &conn->resumed);
+    m5_conn_touch(conn);
 }
 
 /* PINGRESP and CONNACK wait for nothing. */
@@ -284,7 +310,7 @@ bool m5_conn_send_answer(struct m5_conn *conn, struct mqtt5_packet *packet, uint
         /* [MQTT-3.2.2-19] [MQTT-3.2.2-20] [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2]
          * [MQTT-3.5.2-3] [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3]
          * [MQTT-3.9.2-1] [MQTT-3.9.2-2] [MQTT-3.11.2-1] [MQTT-3.11.2-2] [MQTT-3.14.2-3]
-         * [MQTT-3.14.2-4] */
+         * [MQTT-3.14.2-4] [MQTT-3.15.2-2] [MQTT-3.15.2-3] */
         leave_out_reasons(properties_of(packet));
         size = mqtt5_packet_size(packet, version);
     }
@@ -496,6 +522,10 @@ static void handle_disconnect(struct m5_conn *conn, const struct mqtt5_reasoned 
 
 static void handle_other(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
+    if (frame->type == MQTT5_AUTH) {
+        m5_handle_auth(conn, frame);
+        return;
+    }
     struct mqtt5_decode_limits limits = m5_shard_limits(conn->shard);
     struct mqtt5_packet packet;
     enum mqtt5_error error = mqtt5_packet_decode(frame, conn->version, &limits, &packet);
@@ -512,8 +542,7 @@ static void handle_other(struct m5_conn *conn, const struct mqtt5_frame *frame)
         break;
     case MQTT5_DISCONNECT: handle_disconnect(conn, &packet.as.disconnect); break;
     default:
-        /* A second CONNECT [MQTT-3.1.0-2], AUTH without a method [MQTT-4.12.0-7], or a packet that
-         * only a server sends. */
+        /* A second CONNECT [MQTT-3.1.0-2], or a packet that only a server sends. */
         m5_conn_fail(conn, MQTT5_ERR_PROTOCOL);
     }
 }
@@ -547,13 +576,13 @@ static void handle_packet(struct m5_conn *conn, const struct mqtt5_frame *frame)
 static uint32_t size_limit(const struct m5_conn *conn)
 {
     return conn->state == M5_CONN_NEW ? conn->shard->config->connect_packet_max
-                                      : conn->shard->config->maximum_packet_size;
+                                      : conn->input_size_max;
 }
 
 /* Only CONNECT may come first [MQTT-3.1.0-1]; nothing but it may be said before it is read. */
 static bool first_byte_fits(const struct m5_conn *conn, uint8_t byte)
 {
-    return conn->state != M5_CONN_NEW || byte == (MQTT5_CONNECT << 4);
+    return conn->state != M5_CONN_NEW || byte == (MQTT5_CONNECT << 4) || m5_exchange_waits(conn);
 }
 
 /* mqtt5_frame_read() for a packet of less than 128 bytes that is there; else the real one. */
@@ -607,11 +636,13 @@ static size_t process(struct m5_conn *conn, struct mqtt5_bytes input)
             m5_conn_fail(conn, error);
             break;
         }
-        if (conn->state == M5_CONN_NEW)
-            m5_handle_connect(conn, &frame);
-        else
+        if (conn->state != M5_CONN_NEW)
             handle_packet(conn, &frame);
-        if (is_checking(conn))
+        else if (m5_exchange_waits(conn))
+            m5_handle_instead(conn, &frame);
+        else
+            m5_handle_connect(conn, &frame);
+        if (is_checking(conn) && !m5_exchange_waits(conn))
             break; /* the CONNECT is read again when there is an answer */
         packets += !conn->counted;
         conn->counted = false;
@@ -728,6 +759,7 @@ void m5_conn_received(struct m5_conn *conn, size_t size)
 
 void m5_conn_resume_input(struct m5_conn *conn)
 {
+    m5_exchange_resume(conn);
     uint8_t *input = conn->partial;
     uint32_t size = conn->partial_size, capacity = conn->partial_capacity;
     conn->partial = NULL;
@@ -777,51 +809,6 @@ void m5_conn_refeed(struct m5_conn *conn, struct mqtt5_bytes bytes)
     conn->counted = true;
     m5_conn_feed(conn, bytes);
     M5_UNCOUNT(shard, bytes_received, m5_get(&shard->counters.bytes_received) - before);
-}
-
-static void read_credentials(const struct m5_conn *conn, struct m5_credentials *out)
-{
-    struct mqtt5_decode_limits limits = m5_shard_limits(conn->shard);
-    struct mqtt5_frame frame;
-    struct mqtt5_packet packet;
-    struct mqtt5_bytes input = m5_bytes(conn->partial, conn->partial_size);
-    if (mqtt5_frame_read(input, UINT32_MAX, &frame) != MQTT5_OK ||
-        mqtt5_packet_decode(&frame, 0, &limits, &packet) != MQTT5_OK)
-        M5_UNREACHABLE(); /* it was decoded when it came */
-    const struct mqtt5_connect *connect = &packet.as.connect;
-    *out = (struct m5_credentials){.client_id = connect->client_id,
-                                   .anonymous = !connect->has_username,
-                                   .has_password = connect->has_password};
-    if (connect->has_username)
-        out->username = connect->username;
-    if (connect->has_password)
-        out->password = connect->password;
-}
-
-struct m5_conn *m5_shard_next_check(struct m5_shard *shard, struct m5_credentials *out)
-{
-    struct m5_list *node;
-    while ((node = m5_list_pop_front(&shard->checks)) != NULL) {
-        struct m5_conn *conn = M5_CONTAINER_OF(node, struct m5_conn, resumed);
-        if (conn->state != M5_CONN_NEW)
-            continue; /* its time was over */
-        conn->check = M5_CHECK_ASKED;
-        read_credentials(conn, out);
-        return conn;
-    }
-    return NULL;
-}
-
-void m5_conn_verified(struct m5_conn *conn, bool allow, uint8_t reason)
-{
-    M5_ASSERT(allow || reason >= 0x80);
-    if (conn->check != M5_CHECK_ASKED || conn->state != M5_CONN_NEW)
-        return; /* it is closing */
-    conn->check = allow ? M5_CHECK_ALLOWED : M5_CHECK_DENIED;
-    conn->check_reason = reason;
-    if (!m5_list_linked(&conn->resumed))
-        m5_list_push_back(&conn->shard->resumed, &conn->resumed);
-    m5_conn_touch(conn);
 }
 
 uint32_t m5_conn_target(const struct m5_conn *conn)

@@ -12,6 +12,7 @@
 
 #include <mqtt5/packet.h>
 
+struct m5_exchange;
 struct m5_session;
 struct m5_suback;
 
@@ -22,12 +23,14 @@ enum m5_conn_state {
     M5_CONN_CLOSING /* nothing is read; closes when the output is sent: -> freed */
 };
 
-/* Who may connect is decided at once, or by the host some time later. */
+/* Who may connect is decided at once, or by the host some time later; who is connected may prove
+ * anew who it is. */
 enum m5_conn_check {
     M5_CHECK_NONE,
-    M5_CHECK_WANTED, /* -> ASKED: the host has taken the credentials */
-    M5_CHECK_ASKED,  /* -> ALLOWED, DENIED: its answer */
-    M5_CHECK_ALLOWED,
+    M5_CHECK_WANTED,    /* -> ASKED: the host has taken the credentials */
+    M5_CHECK_ASKED,     /* -> ALLOWED, DENIED, CONTINUED: its answer; -> NONE when connected */
+    M5_CHECK_CONTINUED, /* AUTH was sent, the client's is awaited: -> WANTED */
+    M5_CHECK_ALLOWED,   /* -> NONE by CONNACK */
     M5_CHECK_DENIED
 };
 
@@ -54,9 +57,13 @@ struct m5_conn {
     uint8_t check_reason;     /* DENIED: what CONNACK says */
     bool corked;              /* nothing is sent before the store has the session */
     uint8_t close_reason;     /* for the log */
-    uint16_t keep_alive_s;
-    uint16_t target;                /* shard, of a move */
+    bool secure;              /* nobody else can listen to the transport */
+    uint16_t keep_alive_s;    /* until CONNECT is accepted: the most that the listener allows */
+    uint16_t target;          /* shard, of a move */
+    uint16_t listener;
     enum mqtt5_error error;         /* why it is closing, for the log */
+    uint32_t input_size_max;        /* bytes of a packet of the peer */
+    struct m5_exchange *exchange;   /* NULL: no name from the transport, no AUTH */
     struct m5_alias_out *alias_out; /* NULL: none wanted */
     struct m5_alias_in alias_in;
     struct m5_alarm alarm; /* CONNECT timeout; keep-alive; lingering */
@@ -109,6 +116,9 @@ void m5_conn_close(struct m5_conn *conn, uint8_t reason, const char *text);
 /* Closes because of what the peer sent. */
 void m5_conn_fail(struct m5_conn *conn, enum mqtt5_error error);
 
+/* The same; before CONNACK that carries the reason. */
+void m5_conn_object(struct m5_conn *conn, enum mqtt5_error error);
+
 /* Counts what was wrong with a packet: malformed, against the protocol, or which limit it broke. */
 void m5_count_error(struct m5_shard *shard, enum mqtt5_error error);
 
@@ -122,6 +132,9 @@ void m5_suback_free(struct m5_conn *conn);
 void m5_conn_resume_input(struct m5_conn *conn);
 
 void m5_conn_alarm(struct m5_conn *conn);
+
+/* Lets the connection's unread input be handled in the next turn. */
+void m5_conn_resume_later(struct m5_conn *conn);
 
 /* Separates the session from its connection: see m5_session_offline(). Not within a run. */
 void m5_conn_detach(struct m5_conn *conn);

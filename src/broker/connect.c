@@ -34,6 +34,17 @@ static void refuse(struct m5_conn *conn, uint8_t version, uint8_t reason, enum m
     m5_conn_close(conn, reason, NULL); /* [MQTT-3.2.2-7] [MQTT-3.1.4-6] */
 }
 
+void m5_conn_object(struct m5_conn *conn, enum mqtt5_error error)
+{
+    if (conn->state != M5_CONN_NEW) {
+        m5_conn_fail(conn, error);
+        return;
+    }
+    m5_count_error(conn->shard, error);
+    refuse(conn, MQTT5_VERSION_5, (uint8_t)mqtt5_error_reason(error), error);
+    m5_exchange_settle(conn);
+}
+
 /* Version 5 shape for versions from 5 on, which can read it; 3.1.1 shape below. */
 static uint8_t dialect(uint8_t version, enum mqtt5_error error)
 {
@@ -102,25 +113,28 @@ static bool limits_refuse(struct m5_shard *shard, const struct m5_conn *conn,
     return true;
 }
 
-static enum m5_access_answer may_connect(const struct m5_conn *conn,
-                                         const struct mqtt5_connect *connect,
-                                         const struct m5_principal *who,
+static enum m5_access_answer may_connect(struct m5_conn *conn, const struct mqtt5_connect *connect,
                                          enum mqtt5_reason_code *why)
 {
     const struct m5_access *access = conn->shard->access;
-    struct mqtt5_bytes password =
-        connect->has_password ? connect->password : (struct mqtt5_bytes){0};
-    if (MQTT5_HAS(&connect->properties, AUTHENTICATION_METHOD)) {
-        *why = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
-        return M5_ACCESS_DENY;
-    }
+    const struct m5_credentials credentials = m5_exchange_credentials(conn, connect);
     if (conn->check == M5_CHECK_DENIED)
         *why = (enum mqtt5_reason_code)conn->check_reason;
     if (conn->check != M5_CHECK_NONE)
         return conn->check == M5_CHECK_ALLOWED ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
-    if (access->connect != NULL)
-        return access->connect(access->ctx, who, password, why);
-    return conn->shard->config->allow_anonymous ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+    if (access->connect == NULL) {
+        bool allowed = conn->shard->config->allow_anonymous || credentials.identity.len > 0;
+        if (credentials.has_method)
+            *why = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
+        return allowed && !credentials.has_method ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+    }
+    enum m5_access_answer answer = access->connect(access->ctx, &credentials, why);
+    if (answer == M5_ACCESS_DENY || !credentials.has_method ||
+        m5_exchange_begin(conn, credentials.method))
+        return answer;
+    M5_COUNT(conn->shard, limit_memory, 1);
+    *why = MQTT5_REASON_SERVER_BUSY;
+    return M5_ACCESS_DENY;
 }
 
 /* A refusal closes [MQTT-4.12.0-4]. True also while it is not decided yet: conn->check says so. */
@@ -130,7 +144,7 @@ static bool access_refuses(struct m5_conn *conn, const struct mqtt5_connect *con
     struct m5_shard *shard = conn->shard;
     const struct m5_access *access = shard->access;
     enum mqtt5_reason_code why = MQTT5_REASON_NOT_AUTHORIZED;
-    enum m5_access_answer answer = may_connect(conn, connect, who, &why);
+    enum m5_access_answer answer = may_connect(conn, connect, &why);
     if (answer == M5_ACCESS_PENDING) {
         conn->check = M5_CHECK_WANTED;
         m5_list_push_back(&shard->checks, &conn->resumed);
@@ -289,15 +303,20 @@ static bool keep_will(struct m5_shard *shard, struct m5_session *session,
 
 /* ---- accepting ---- */
 
-/* What the server imposes can only be told to version 5; keep_alive_max is a guard for all. */
-static uint16_t keep_alive_of(const struct m5_shard *shard, const struct mqtt5_connect *connect)
+static uint16_t lowered(uint16_t wanted_s, uint16_t max_s)
 {
-    const struct mqtt5_broker_config *config = shard->config;
-    uint16_t wanted_s = connect->keep_alive_s;
+    return max_s != 0 && (wanted_s == 0 || wanted_s > max_s) ? max_s : wanted_s;
+}
+
+/* What the server imposes can only be told to version 5; what it allows at most, as a broker and on
+ * this listener, is a guard for all. */
+static uint16_t keep_alive_of(const struct m5_conn *conn, const struct mqtt5_connect *connect)
+{
+    const struct mqtt5_broker_config *config = conn->shard->config;
+    uint16_t listener_max_s = conn->keep_alive_s;
     if (config->server_keep_alive_s != 0 && connect->version == MQTT5_VERSION_5)
-        return config->server_keep_alive_s;
-    uint16_t max = config->keep_alive_max_s;
-    return max != 0 && (wanted_s == 0 || wanted_s > max) ? max : wanted_s;
+        return lowered(config->server_keep_alive_s, listener_max_s);
+    return lowered(lowered(connect->keep_alive_s, config->keep_alive_max_s), listener_max_s);
 }
 
 #define ANNOUNCE(properties, NAME, field_name, number) \
@@ -306,10 +325,11 @@ static uint16_t keep_alive_of(const struct m5_shard *shard, const struct mqtt5_c
         (properties)->field_name = (number);           \
     } while (0)
 
-static void announce(const struct m5_shard *shard, const struct mqtt5_connect *connect,
-                     const struct m5_session *session, struct mqtt5_properties *out)
+static void announce(const struct m5_conn *conn, const struct mqtt5_connect *connect,
+                     struct mqtt5_properties *out)
 {
-    const struct mqtt5_broker_config *config = shard->config;
+    const struct m5_session *session = conn->session;
+    const struct mqtt5_broker_config *config = conn->shard->config;
     uint32_t asked = MQTT5_HAS(&connect->properties, SESSION_EXPIRY_INTERVAL)
                          ? connect->properties.session_expiry_interval_s
                          : 0;
@@ -321,7 +341,7 @@ static void announce(const struct m5_shard *shard, const struct mqtt5_connect *c
         ANNOUNCE(out, MAXIMUM_QOS, maximum_qos, config->maximum_qos); /* [MQTT-3.2.2-9] */
     if (!config->retain_available)
         ANNOUNCE(out, RETAIN_AVAILABLE, retain_available, 0);
-    ANNOUNCE(out, MAXIMUM_PACKET_SIZE, maximum_packet_size, config->maximum_packet_size);
+    ANNOUNCE(out, MAXIMUM_PACKET_SIZE, maximum_packet_size, conn->input_size_max);
     if (config->topic_alias_maximum > 0)
         ANNOUNCE(out, TOPIC_ALIAS_MAXIMUM, topic_alias_maximum, config->topic_alias_maximum);
     if (!config->wildcard_subscription_available)
@@ -330,13 +350,13 @@ static void announce(const struct m5_shard *shard, const struct mqtt5_connect *c
         ANNOUNCE(out, SUBSCRIPTION_IDENTIFIERS_AVAILABLE, subscription_identifiers_available, 0);
     if (!config->shared_subscription_available)
         ANNOUNCE(out, SHARED_SUBSCRIPTION_AVAILABLE, shared_subscription_available, 0);
-    uint16_t keep_alive_s = keep_alive_of(shard, connect);
-    if (keep_alive_s != connect->keep_alive_s)
-        ANNOUNCE(out, SERVER_KEEP_ALIVE, server_keep_alive_s, keep_alive_s);
+    if (conn->keep_alive_s != connect->keep_alive_s)
+        ANNOUNCE(out, SERVER_KEEP_ALIVE, server_keep_alive_s, conn->keep_alive_s);
     if (connect->client_id.len == 0) /* [MQTT-3.1.3-7] */
         ANNOUNCE(out, ASSIGNED_CLIENT_IDENTIFIER, assigned_client_identifier,
                  session->principal.client_id);
-    const char *information = shard->engine->response_information;
+    m5_exchange_announce(conn, out);
+    const char *information = conn->shard->engine->response_information;
     if (information != NULL && MQTT5_HAS(&connect->properties, REQUEST_RESPONSE_INFORMATION) &&
         connect->properties.request_response_information == 1) /* [MQTT-3.1.2-28] */
         ANNOUNCE(out, RESPONSE_INFORMATION, response_information, m5_bytes_of(information));
@@ -348,7 +368,7 @@ static void apply(struct m5_conn *conn, const struct mqtt5_connect *connect,
     struct m5_shard *shard = conn->shard;
     const struct mqtt5_properties *properties = &connect->properties;
     conn->version = connect->version;
-    conn->keep_alive_s = keep_alive_of(shard, connect); /* [MQTT-3.2.2-22] */
+    conn->keep_alive_s = keep_alive_of(conn, connect); /* [MQTT-3.2.2-22] */
     if (MQTT5_HAS(properties, MAXIMUM_PACKET_SIZE))
         conn->packet_size_max = properties->maximum_packet_size;
     if (MQTT5_HAS(properties, REQUEST_PROBLEM_INFORMATION))
@@ -396,6 +416,7 @@ static void attach(struct m5_conn *conn, struct m5_session *session)
 {
     struct m5_shard *shard = conn->shard;
     conn->state = M5_CONN_OPEN;
+    conn->check = M5_CHECK_NONE;
     conn->session = session;
     session->conn = conn;
     session->expires_at_ms = session->will_at_ms = M5_NEVER;
@@ -430,7 +451,8 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
         return;
     }
     apply(conn, connect, session);
-    if (!keep_will(shard, session, connect)) {
+    if (!keep_will(shard, session, connect) ||
+        !m5_session_logged_in(shard, session, conn->listener, m5_exchange_roles(conn))) {
         M5_COUNT(shard, limit_memory, 1);
         m5_session_drop_will(shard, session);
         if (!present)
@@ -446,7 +468,7 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
         return;
     struct mqtt5_packet packet = {.type = MQTT5_CONNACK, .as.connack.session_present = present};
     if (conn->version == MQTT5_VERSION_5)
-        announce(shard, connect, session, &packet.as.connack.properties);
+        announce(conn, connect, &packet.as.connack.properties);
     else if (conn->version == MQTT5_VERSION_3_1)
         packet.as.connack.session_present = false; /* 3.1 has no such flag */
     if (!m5_conn_send(conn, &packet)) {            /* [MQTT-3.1.4-5] [MQTT-3.2.0-1] */
@@ -472,16 +494,7 @@ static void move_away(struct m5_conn *conn, uint32_t target)
     m5_conn_touch(conn);
 }
 
-static struct m5_principal principal_of(const struct mqtt5_connect *connect,
-                                        struct mqtt5_bytes client_id)
-{
-    struct m5_principal who = {.client_id = client_id, .anonymous = !connect->has_username};
-    if (connect->has_username)
-        who.username = connect->username;
-    return who;
-}
-
-void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
+static void handle(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
     struct m5_shard *shard = conn->shard;
     struct mqtt5_decode_limits limits = m5_shard_limits(shard);
@@ -510,7 +523,7 @@ void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
         move_away(conn, target);
         return;
     }
-    struct m5_principal who = principal_of(connect, client_id);
+    struct m5_principal who = m5_exchange_principal(conn, connect, client_id);
     uint8_t reason = 0;
     if (limits_refuse(shard, conn, connect, &reason) || will_refused(shard, connect, &reason) ||
         access_refuses(conn, connect, &who, &reason)) {
@@ -519,4 +532,11 @@ void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
         return;
     }
     accept(conn, connect, &who);
+}
+
+void m5_handle_connect(struct m5_conn *conn, const struct mqtt5_frame *frame)
+{
+    handle(conn, frame);
+    if (conn->state == M5_CONN_OPEN || conn->state == M5_CONN_CLOSING)
+        m5_exchange_settle(conn);
 }

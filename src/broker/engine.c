@@ -85,6 +85,7 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_list_init(&shard->leaving);
     m5_list_init(&shard->resumed);
     m5_list_init(&shard->checks);
+    m5_list_init(&shard->exchanges);
     m5_list_init(&shard->groups);
     shard->journal.on = env->store;
     shard->out = &engine->channels[(size_t)index * engine->shard_count];
@@ -274,6 +275,9 @@ static void ring(struct m5_shard *shard, struct m5_timer *timer)
         break;
     case M5_ALARM_SYS: m5_sys_alarm(shard); break;
     case M5_ALARM_UPKEEP: upkeep(shard); break;
+    case M5_ALARM_EXCHANGE:
+        m5_exchange_alarm(M5_CONTAINER_OF(alarm, struct m5_exchange, alarm));
+        break;
     }
 }
 

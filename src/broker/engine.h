@@ -29,6 +29,8 @@
 #ifndef M5_BROKER_ENGINE_H
 #define M5_BROKER_ENGINE_H
 
+#include "broker/access.h"
+
 #include <mqtt5/allocator.h>
 #include <mqtt5/broker.h>
 #include <mqtt5/bytes.h>
@@ -38,7 +40,6 @@
 struct m5_engine;
 struct m5_shard;
 struct m5_conn;
-struct m5_access;
 
 /* What a host hands to the engine once. */
 struct m5_engine_env {
@@ -86,10 +87,29 @@ uint32_t m5_shard_connections(const struct m5_shard *shard);
 
 /* ---- connections ---- */
 
-/* Starts a connection; @p host is the host's own pointer for it, @p peer its address for logs
- * (copied, at most 63 bytes). NULL without memory, over connections_max (counted), or draining:
- * the host closes the socket. */
-struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host, struct mqtt5_bytes peer);
+/* What a listener allows on top of the broker's limits; 0: whatever that allows. */
+struct m5_conn_limits {
+    uint32_t maximum_packet_size;
+    uint16_t keep_alive_max_s;
+};
+
+/* Where a connection comes from. */
+struct m5_conn_origin {
+    struct mqtt5_bytes peer;             /* its address for logs: copied, at most 47 bytes */
+    uint32_t listener;                   /* below 65,536: the host's own number */
+    const struct m5_conn_limits *limits; /* read during the call; NULL: none */
+};
+
+/* Starts a connection; @p host is the host's own pointer for it. After a move it is given the same
+ * origin again. NULL without memory, over connections_max (counted), or draining: the host closes
+ * the socket. */
+struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host,
+                             const struct m5_conn_origin *origin);
+
+/* What the transport knows, before the first byte is fed, and again after a move: @p identity is
+ * the user name that it has proved (copied; empty: none), @p secure whether nobody else can listen.
+ * False without memory, or when the name is no text of MQTT: the host closes the socket. */
+bool m5_conn_identify(struct m5_conn *conn, struct mqtt5_bytes identity, bool secure);
 
 void *m5_conn_host(const struct m5_conn *conn);
 
@@ -147,24 +167,40 @@ void m5_conn_sent(struct m5_conn *conn, size_t size);
 uint32_t m5_conn_target(const struct m5_conn *conn);
 struct mqtt5_bytes m5_conn_unread(const struct m5_conn *conn);
 
-/* The peer's address as given to m5_conn_open(). */
+/* What was given to m5_conn_open() and m5_conn_identify(). */
 struct mqtt5_bytes m5_conn_peer(const struct m5_conn *conn);
+uint32_t m5_conn_listener(const struct m5_conn *conn);
+struct mqtt5_bytes m5_conn_identity(const struct m5_conn *conn); /* until CONNACK */
+bool m5_conn_secure(const struct m5_conn *conn);
 
 /* ---- credentials ---- */
 
-struct m5_credentials {
-    struct mqtt5_bytes client_id, username, password; /* username empty: anonymous; password: 0 */
-    bool anonymous, has_password;                     /*  bytes when there is none */
-};
-
-/* The next connection whose policy answered M5_ACCESS_PENDING, and what it was asked; NULL: none.
- * At the end of a turn, until there are none. The views are valid until the next call on this
- * shard. The connection waits for m5_conn_verified(), or until it is lost or its time for CONNECT
- * is over: then the host frees it like any other and drops the answer when that comes. */
+/* The next connection whose policy answered M5_ACCESS_PENDING, or that has sent AUTH, and what it
+ * shows; NULL: none. At the end of a turn, until there are none. The views are valid until the next
+ * call on this shard. The connection waits for m5_conn_verified(), or until it is lost or its time
+ * (connect_timeout) is over: then the host frees it like any other and drops the answer when that
+ * comes. A client that proves anew who it is goes on meanwhile. */
 struct m5_conn *m5_shard_next_check(struct m5_shard *shard, struct m5_credentials *out);
 
-/* The answer: @p allow, or the reason code (>= 0x80) that CONNACK carries. Within a turn. */
-void m5_conn_verified(struct m5_conn *conn, bool allow, uint8_t reason);
+enum m5_verdict_kind {
+    M5_VERDICT_DENY,
+    M5_VERDICT_ALLOW,
+    M5_VERDICT_CONTINUE /* the client is sent `data`, its next AUTH is asked about; only of one that
+                           has a method */
+};
+
+/* What the host found out. The views are copied. */
+struct m5_verdict {
+    enum m5_verdict_kind kind;
+    uint8_t reason; /* DENY: the code (>= 0x80) that CONNACK carries */
+    bool has_data;  /* ALLOW, CONTINUE: the client has a method and is sent `data` */
+    bool named;     /* ALLOW: it is `username`, whatever CONNECT says */
+    struct mqtt5_bytes data, username;
+    struct mqtt5_bytes roles; /* ALLOW: names, each ended by a zero */
+};
+
+/* The answer, within a turn. Who proves anew that he is somebody else is denied. */
+void m5_conn_verified(struct m5_conn *conn, const struct m5_verdict *verdict);
 
 /* ---- events, for logs ---- */
 

@@ -19,6 +19,21 @@ struct m5_session *m5_session_find(const struct m5_shard *shard, struct mqtt5_by
     return m5_map_find(&shard->sessions, hash, has_client_id, &client_id);
 }
 
+/* Bytes of roles, without the last zero. */
+static size_t roles_size(const char *roles)
+{
+    size_t size = 0;
+    while (roles != NULL && roles[size] != 0)
+        size += strlen(roles + size) + 1;
+    return size;
+}
+
+static void free_roles(struct m5_shard *shard, struct m5_principal *who)
+{
+    m5_free(shard->allocator, (void *)(uintptr_t)who->roles, roles_size(who->roles) + 1);
+    who->roles = NULL;
+}
+
 struct m5_session *m5_session_new(struct m5_shard *shard, struct mqtt5_bytes client_id,
                                   const struct mqtt5_bytes *username)
 {
@@ -31,12 +46,12 @@ struct m5_session *m5_session_new(struct m5_shard *shard, struct mqtt5_bytes cli
                                    .serial = m5_serial_next(shard),
                                    .hash = (uint32_t)m5_shard_hash(shard, client_id),
                                    .expires_at_ms = M5_NEVER,
-                                   .will_at_ms = M5_NEVER,
-                                   .strings_size = strings_size};
+                                   .will_at_ms = M5_NEVER};
     m5_alarm_init(&session->alarm, M5_ALARM_SESSION);
     m5_list_init(&session->subscriptions);
     uint8_t *end = m5_copy(strings, client_id);
     session->principal = (struct m5_principal){.client_id = m5_bytes(strings, client_id.len),
+                                               .serial = m5_login_next(shard),
                                                .anonymous = username == NULL};
     if (username != NULL) {
         m5_copy(end, *username);
@@ -54,6 +69,25 @@ fail:
         m5_pool_give(&shard->session_pool, session);
     m5_free(shard->allocator, strings, strings_size);
     return NULL;
+}
+
+bool m5_session_logged_in(struct m5_shard *shard, struct m5_session *session, uint16_t listener,
+                          struct mqtt5_bytes roles)
+{
+    struct m5_principal *who = &session->principal;
+    char *copy = NULL;
+    if (roles.len > 0) {
+        copy = m5_alloc_zero(shard->allocator, roles.len + 1);
+        if (copy == NULL)
+            return false;
+        memcpy(copy, roles.data, roles.len);
+        M5_ASSERT(roles_size(copy) == roles.len); /* no empty names */
+    }
+    free_roles(shard, who);
+    who->roles = copy;
+    who->listener = listener;
+    who->serial = m5_login_next(shard);
+    return true;
 }
 
 void m5_session_drop_will(struct m5_shard *shard, struct m5_session *session)
@@ -133,8 +167,9 @@ void m5_session_bury(struct m5_shard *shard, struct m5_session *session)
     m5_delivery_clear(shard, session);
     m5_id_set_clear(&session->incoming, shard->allocator);
     m5_map_remove(&shard->sessions, session->hash, session);
+    free_roles(shard, &session->principal);
     m5_free(shard->allocator, (void *)(uintptr_t)session->principal.client_id.data,
-            session->strings_size);
+            session->principal.client_id.len + session->principal.username.len);
     M5_UNCOUNT(shard, sessions, 1);
     session->serial = 0;
     m5_pool_give(&shard->session_pool, session);

@@ -99,8 +99,7 @@ struct m5_session {
     uint32_t incoming_stored;  /* 0: none of them is in the store */
     struct m5_will will;
     struct m5_retained_job *retained; /* what a SUBSCRIBE still has to send */
-    struct m5_principal principal;    /* its strings are owned: one block */
-    size_t strings_size;
+    struct m5_principal principal;    /* owned: its strings are one block, its roles another */
 };
 
 static inline uint16_t m5_packet_id_of(const struct m5_session *session, uint64_t sequence)
@@ -124,6 +123,11 @@ struct m5_session *m5_session_find(const struct m5_shard *shard, struct mqtt5_by
 /* Makes an offline session without subscriptions. NULL without memory. */
 struct m5_session *m5_session_new(struct m5_shard *shard, struct mqtt5_bytes client_id,
                                   const struct mqtt5_bytes *username);
+
+/* Its client has logged in by @p listener, which gave it @p roles (each ended by a zero). False
+ * without memory: nothing has changed. */
+bool m5_session_logged_in(struct m5_shard *shard, struct m5_session *session, uint16_t listener,
+                          struct mqtt5_bytes roles);
 
 /* Ends a session that has no connection: its will is published if it is still due
  * [MQTT-3.1.2-8], its subscriptions go, its shared messages go back to their groups. */

@@ -12,6 +12,7 @@
 #include "broker/conn.h"
 #include "broker/delivery.h"
 #include "broker/engine.h"
+#include "broker/exchange.h"
 #include "broker/hold.h"
 #include "broker/journal.h"
 #include "broker/mail.h"
@@ -55,6 +56,7 @@ struct m5_shard {
     struct m5_list leaving; /* closing connections whose session is still to be detached */
     struct m5_list resumed; /* connections whose unread input may be handled now */
     struct m5_list checks;  /* connections whose credentials are to be checked; by `resumed` */
+    struct m5_list exchanges; /* of connected clients that have sent AUTH; by `node` */
     struct m5_list groups;  /* shared subscription groups whose home this is */
     uint32_t conn_count;
 
@@ -62,6 +64,7 @@ struct m5_shard {
     struct m5_map subscriptions; /* by session, filter and share name */
     struct m5_map shared;        /* shared subscriptions by serial number */
     uint64_t serial;             /* of m5_serial_next() */
+    uint32_t logins;             /* of m5_login_next() */
     uint64_t mark;               /* of the current run, for sessions seen */
 
     struct m5_pool conn_pool, session_pool, subscription_pool;
@@ -139,6 +142,14 @@ static inline uint64_t m5_from_wall(const struct m5_engine *engine, uint64_t wal
 static inline uint64_t m5_serial_next(struct m5_shard *shard)
 {
     return ++shard->serial * M5_SHARDS_MAX + shard->index;
+}
+
+/* A principal's serial; when the numbers run out there is none any more. */
+static inline uint32_t m5_login_next(struct m5_shard *shard)
+{
+    if (shard->logins < UINT32_MAX)
+        shard->logins++;
+    return shard->logins == UINT32_MAX ? 0 : shard->logins;
 }
 
 static inline uint64_t m5_shard_hash(const struct m5_shard *shard, struct mqtt5_bytes bytes)

@@ -75,10 +75,11 @@ static void done(void *ctx, uint64_t token, enum m5_login_answer answer)
 
 static void tell(struct m5_conn *conn, enum m5_login_answer answer)
 {
-    if (answer == M5_LOGIN_RIGHT)
-        m5_conn_verified(conn, true, 0);
-    else
-        m5_conn_verified(conn, false, (uint8_t)m5_policy_reason(answer));
+    struct m5_verdict verdict = {.kind = M5_VERDICT_ALLOW};
+    if (answer != M5_LOGIN_RIGHT)
+        verdict = (struct m5_verdict){.kind = M5_VERDICT_DENY,
+                                      .reason = (uint8_t)m5_policy_reason(answer)};
+    m5_conn_verified(conn, &verdict);
 }
 
 /* Asks for one connection; false when it has to wait and cannot, since there is no memory. */

@@ -155,7 +155,8 @@ static void log_refused(struct m5_worker *worker, struct mqtt5_bytes peer, const
 static struct m5_socket *adopt(struct m5_worker *worker, int fd, struct mqtt5_bytes peer)
 {
     struct m5_socket *socket = (struct m5_socket *)m5_pool_take(&worker->sockets);
-    struct m5_conn *conn = socket == NULL ? NULL : m5_conn_open(worker->shard, socket, peer);
+    const struct m5_conn_origin origin = {.peer = peer};
+    struct m5_conn *conn = socket == NULL ? NULL : m5_conn_open(worker->shard, socket, &origin);
     if (conn == NULL) {
         log_refused(worker, peer, socket == NULL ? "no memory" : "limit, memory or stopping");
         goto fail;

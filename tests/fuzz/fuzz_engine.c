@@ -137,7 +137,8 @@ static void flush(struct peer *peer)
 static void open_peer(struct world *world, struct peer *peer, uint32_t shard)
 {
     *peer = (struct peer){.shard = shard};
-    peer->conn = m5_conn_open(m5_engine_shard(world->engine, shard), peer, m5_bytes("fuzz", 4));
+    peer->conn = m5_conn_open(m5_engine_shard(world->engine, shard), peer,
+                              &(struct m5_conn_origin){.peer = m5_bytes("fuzz", 4)});
 }
 
 /* Takes what the connection has read along, to the shard that its client id belongs to. */

@@ -170,7 +170,8 @@ static struct mqtt5_bytes no_peer(void)
 static bool finish_move(struct golden_world *world, struct golden_link *link)
 {
     link->moving = false;
-    link->conn = m5_conn_open(m5_engine_shard(world->engine, link->shard), link, no_peer());
+    link->conn = m5_conn_open(m5_engine_shard(world->engine, link->shard), link,
+                              &(struct m5_conn_origin){.peer = no_peer()});
     link->closed = link->conn == NULL;
     return true;
 }

@@ -352,7 +352,7 @@ static void accept_link(struct sim_world *world, struct sim_link *link, struct m
     char peer[32];
     peer_name(link, peer, sizeof peer);
     link->opened = true;
-    link->conn = m5_conn_open(shard, link, m5_bytes_of(peer));
+    link->conn = m5_conn_open(shard, link, &(struct m5_conn_origin){.peer = m5_bytes_of(peer)});
     if (link->conn == NULL)
         sim_fail(world, "a connection was not accepted");
 }

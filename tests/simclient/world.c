@@ -42,7 +42,8 @@ static void witness_open(struct world *world)
         .type = MQTT5_SUBSCRIBE,
         .as.subscribe = {.packet_id = 1, .count = 1, .items = &everything},
     };
-    world->witness = m5_conn_open(world->shard, NULL, m5_bytes_of("witness"));
+    world->witness =
+        m5_conn_open(world->shard, NULL, &(struct m5_conn_origin){.peer = m5_bytes_of("witness")});
     if (world->witness == NULL)
         abort();
     witness_send(world, &connect);
@@ -84,7 +85,8 @@ static void open_link(struct actor *actor)
     sc_pipe_clear(&actor->down);
     judge_connected(actor);
     actor->linked = true;
-    actor->conn = m5_conn_open(world->shard, actor, m5_bytes_of("simulated"));
+    actor->conn = m5_conn_open(world->shard, actor,
+                               &(struct m5_conn_origin){.peer = m5_bytes_of("simulated")});
     if (actor->conn == NULL)
         abort();
 }

@@ -52,7 +52,8 @@ static struct mqtt5_bytes address(void)
 static void finish_move(struct engine_peer *peer)
 {
     peer->moving = false;
-    peer->conn = m5_conn_open(m5_engine_shard(peer->rig->engine, peer->shard), peer, address());
+    peer->conn = m5_conn_open(m5_engine_shard(peer->rig->engine, peer->shard), peer,
+                              &(struct m5_conn_origin){.peer = address()});
     peer->closed = peer->conn == NULL;
     if (peer->conn != NULL && peer->carried.size > 0)
         m5_conn_refeed(peer->conn, m5_bytes(peer->carried.data, peer->carried.size));

@@ -74,9 +74,11 @@ static enum m5_access_answer connect_as(struct m5_policy *policy, const char *us
                                         enum mqtt5_reason_code *reason)
 {
     const struct m5_access access = m5_policy_access(policy);
-    const struct m5_principal who = principal(user);
+    const struct m5_credentials shown = {.client_id = m5_bytes_of("c"),
+                                         .username = m5_bytes_of(user != NULL ? user : ""),
+                                         .anonymous = user == NULL};
     *reason = MQTT5_REASON_SUCCESS;
-    return access.connect(access.ctx, &who, m5_bytes(NULL, 0), reason);
+    return access.connect(access.ctx, &shown, reason);
 }
 
 static bool may_read(struct m5_policy *policy, const char *user, const char *topic)

@@ -45,15 +45,14 @@ static enum m5_access_answer decide(const void *ctx, const struct m5_principal *
     return M5_ACCESS_ALLOW;
 }
 
-static enum m5_access_answer may_connect(void *ctx, const struct m5_principal *who,
-                                         struct mqtt5_bytes password,
+static enum m5_access_answer may_connect(void *ctx, const struct m5_credentials *shown,
                                          enum mqtt5_reason_code *reason)
 {
-    (void)password;
+    const struct m5_principal who = {.client_id = shown->client_id, .anonymous = shown->anonymous};
     *reason = policy.connect_reason;
     if (policy.asks_elsewhere)
         return M5_ACCESS_PENDING;
-    return decide(ctx, who, m5_bytes_of(""), CONNECT);
+    return decide(ctx, &who, m5_bytes_of(""), CONNECT);
 }
 
 static enum m5_access_answer may_publish(void *ctx, const struct m5_principal *who,
@@ -174,7 +173,7 @@ static void a_connect_waits_for_its_credentials(void **state)
     assert_false(m5_conn_reading(conn));
     assert_quiet(peer);
     assert_int_equal(engine_stats(rig).sessions, 0);
-    m5_conn_verified(conn, true, 0);
+    m5_conn_verified(conn, &(struct m5_verdict){.kind = M5_VERDICT_ALLOW});
     engine_pump(rig);
     struct mqtt5_packet packet;
     assert_true(guest_take(peer, &packet));
@@ -193,7 +192,8 @@ static void a_connect_whose_credentials_are_wrong_is_refused(void **state)
     struct engine_peer *peer = say_connect_and_publish(V5);
     struct m5_credentials credentials;
     struct m5_conn *conn = take_check(&credentials);
-    m5_conn_verified(conn, false, MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD);
+    m5_conn_verified(conn, &(struct m5_verdict){.kind = M5_VERDICT_DENY,
+                                                .reason = MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD});
     engine_pump(rig);
     struct mqtt5_packet packet;
     assert_true(guest_take(peer, &packet));

@@ -190,7 +190,8 @@ static void feed(struct world *world, struct peer *peer, struct mqtt5_bytes byte
         return;
     peer->carrying = false;
     begin(world, peer->shard);
-    peer->conn = m5_conn_open(shard_of(world, peer->shard), peer, m5_bytes("move", 4));
+    peer->conn = m5_conn_open(shard_of(world, peer->shard), peer,
+                              &(struct m5_conn_origin){.peer = m5_bytes("move", 4)});
     if (peer->conn != NULL)
         m5_conn_refeed(peer->conn, m5_bytes(peer->carried, peer->carried_size));
     end(world, peer->shard);
@@ -213,7 +214,8 @@ static void open_peer(struct world *world, struct peer *peer, uint8_t version)
     memset(peer, 0, sizeof *peer);
     peer->version = version;
     begin(world, 0);
-    peer->conn = m5_conn_open(shard_of(world, 0), peer, m5_bytes("test", 4));
+    peer->conn = m5_conn_open(shard_of(world, 0), peer,
+                              &(struct m5_conn_origin){.peer = m5_bytes("test", 4)});
     end(world, 0);
 }
 

@@ -147,17 +147,22 @@ static enum m5_access_answer ask(struct m5_policy *policy, const struct m5_princ
                                                                                   : M5_ACCESS_DENY;
 }
 
-static enum m5_access_answer may_connect(void *ctx, const struct m5_principal *who,
-                                         struct mqtt5_bytes password,
+static enum m5_access_answer may_connect(void *ctx, const struct m5_credentials *shown,
                                          enum mqtt5_reason_code *reason)
 {
     const struct m5_policy *policy = ctx;
-    (void)password;
-    if (!who->anonymous && policy->verifier != NULL)
+    if (shown->has_method) {
+        *reason = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
+        return M5_ACCESS_DENY;
+    }
+    if (shown->identity.len > 0)
+        return M5_ACCESS_ALLOW;
+    if (!shown->anonymous && policy->verifier != NULL)
         return M5_ACCESS_PENDING;
     if (policy->options.allow_anonymous)
         return M5_ACCESS_ALLOW;
-    *reason = who->anonymous ? MQTT5_REASON_NOT_AUTHORIZED : MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD;
+    *reason =
+        shown->anonymous ? MQTT5_REASON_NOT_AUTHORIZED : MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD;
     return M5_ACCESS_DENY;
 }
 

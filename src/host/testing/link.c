@@ -288,7 +288,8 @@ void m5_test_link_input(struct m5_test_link *link)
 {
     if (link->fresh) {
         link->fresh = false;
-        link->conn = m5_conn_open(link->broker->shard, link, m5_bytes_of("test"));
+        link->conn = m5_conn_open(link->broker->shard, link,
+                                  &(struct m5_conn_origin){.peer = m5_bytes_of("test")});
     }
     receive(link);
     while (take_packet(link))
