@@ -58,9 +58,7 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host,
     m5_list_init(&conn->resumed);
     m5_list_push_back(&shard->open, &conn->open);
     apply_limits(conn, origin->limits);
-    conn->peer_size =
-        (uint8_t)(origin->peer.len < sizeof conn->peer ? origin->peer.len : sizeof conn->peer);
-    m5_copy(conn->peer, m5_bytes(origin->peer.data, conn->peer_size));
+    m5_conn_readdress(conn, origin->peer);
     m5_alarm_init(&conn->alarm, M5_ALARM_CONN);
     m5_timer_start(&shard->wheel, &conn->alarm.timer,
                    shard->now_ms + shard->config->connect_timeout_ms);
@@ -68,6 +66,12 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host,
     M5_COUNT(shard, connections, 1);
     M5_COUNT(shard, connections_opened, 1);
     return conn;
+}
+
+void m5_conn_readdress(struct m5_conn *conn, struct mqtt5_bytes peer)
+{
+    conn->peer_size = (uint8_t)(peer.len < sizeof conn->peer ? peer.len : sizeof conn->peer);
+    m5_copy(conn->peer, m5_bytes(peer.data, conn->peer_size));
 }
 
 void *m5_conn_host(const struct m5_conn *conn)

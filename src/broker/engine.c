@@ -383,6 +383,19 @@ uint32_t m5_shard_connections(const struct m5_shard *shard)
 
 /* ---- figures ---- */
 
+void m5_shard_count_refused(struct m5_shard *shard)
+{
+    M5_COUNT(shard, connections_refused, 1);
+}
+
+void m5_shard_count_handshake(struct m5_shard *shard, bool done)
+{
+    if (done)
+        M5_COUNT(shard, handshakes, 1);
+    else
+        M5_COUNT(shard, handshakes_failed, 1);
+}
+
 void m5_engine_stats(const struct m5_engine *engine, struct m5_stats *out)
 {
     *out = (struct m5_stats){0};

@@ -111,6 +111,9 @@ struct m5_conn *m5_conn_open(struct m5_shard *shard, void *host,
  * False without memory, or when the name is no text of MQTT: the host closes the socket. */
 bool m5_conn_identify(struct m5_conn *conn, struct mqtt5_bytes identity, bool secure);
 
+/* It is known by now who the peer is behind proxies: another address for logs; before CONNECT. */
+void m5_conn_readdress(struct m5_conn *conn, struct mqtt5_bytes peer);
+
 void *m5_conn_host(const struct m5_conn *conn);
 
 /* Where the next bytes from the peer are to be written; at least 1 byte unless m5_conn_reading()
@@ -247,6 +250,9 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
     X(publish_bytes_sent)     \
     X(publish_dropped)        \
     X(connections_opened)     \
+    X(connections_refused)    \
+    X(handshakes)             \
+    X(handshakes_failed)      \
     X(connections)            \
     X(clients_connected)      \
     X(clients_connected_max)  \
@@ -299,6 +305,11 @@ struct m5_stats {
     M5_STATS_TABLE(X)
 #undef X
 };
+
+/* What the host has to say of its own: a connection was turned away before the engine saw it, and
+ * the handshakes of a transport were done (or failed). */
+void m5_shard_count_refused(struct m5_shard *shard);
+void m5_shard_count_handshake(struct m5_shard *shard, bool done);
 
 /* Adds up the figures of all shards; any thread. Each figure is exact, the set is no snapshot. */
 void m5_engine_stats(const struct m5_engine *engine, struct m5_stats *out);

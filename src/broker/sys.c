@@ -21,6 +21,9 @@
     X("clients/expired", s->sessions_expired)                                                   \
     X("connections/count", s->connections)                                                      \
     X("connections/opened", s->connections_opened)                                              \
+    X("connections/refused", s->connections_refused)                                            \
+    X("handshakes/done", s->handshakes)                                                         \
+    X("handshakes/failed", s->handshakes_failed)                                                \
     X("bytes/received", s->bytes_received)                                                      \
     X("bytes/sent", s->bytes_sent)                                                              \
     X("messages/received", s->packets_received)                                                 \
