@@ -169,7 +169,7 @@ void engine_pump(struct engine_rig *rig)
         for (uint32_t i = 0; i < rig->shards; i++)
             if ((rig->asleep >> i & 1) == 0)
                 busy |= engine_turn(rig, i);
-        if (rig->disk != NULL)
+        if (rig->disk != NULL && (rig->last_commit == 0 || rig->disk->commits < rig->last_commit))
             disk_sim_commit_all(rig->disk);
         quiet = busy ? 0 : quiet + 1;
     }

@@ -46,6 +46,7 @@ struct engine_rig {
     bool has_access;
     struct m5_engine *engine;
     struct disk_sim *disk; /* a store, from engine_rig_start() on; NULL: none */
+    uint64_t last_commit;  /* its number; later ones do not happen. 0: all do */
     uint32_t shards;
     uint64_t now_ms;
     uint64_t asleep; /* mask of shards that take no turns */

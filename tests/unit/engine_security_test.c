@@ -751,6 +751,102 @@ static void security_case_36_shared_filters_are_asked_as_plain_ones(void **state
     assert_quiet(peer);
 }
 
+static void security_case_17_and_34_wills_into_the_brokers_topics(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"$CONTROL/dynamic-security/v1", "$CONTROL", "$SYS/a",
+                                         "$SYS/broker/version", "$share/g/a"};
+    engine_rig_start(rig);
+    for (unsigned i = 0; i < M5_COUNT_OF(topics); i++) {
+        for (uint8_t version = V311; version <= V5; version++) {
+            struct mqtt5_connect connect = guest_connect_packet(version, "dying");
+            connect.has_will = true;
+            connect.will = (struct mqtt5_will){
+                .topic = m5_bytes_of(topics[i]), .payload = m5_bytes_of("x"), .retain = i % 2 == 0};
+            struct engine_peer *peer = guest_open(rig, version);
+            assert_in_range(guest_say_connect(peer, &connect), version == V5 ? 0x80 : 1, 0xff);
+            assert_true(peer->closed);
+            guest_lose(peer);
+        }
+    }
+    assert_int_equal(engine_stats(rig).retained_messages, 0);
+    assert_int_equal(engine_stats(rig).sessions, 0);
+}
+
+/* What the broker keeps for itself is reached by no wildcard, and written by nobody. */
+static void security_case_34_the_brokers_topics_are_its_own(void **state)
+{
+    (void)state;
+    static const char *const wildcards[] = {"#", "+/#", "+/+", "+/broker/#", "$share/g/#"};
+    static const char *const topics[] = {"$SYS/broker/uptime", "$SYS/x", "$CONTROL/x", "$share/x"};
+    rig->config.sys_interval_s = 1;
+    engine_rig_start(rig);
+    struct engine_peer *peer = guest_connect(rig, V5, "peer");
+    struct engine_peer *knowing = guest_connect(rig, V5, "knowing");
+    for (unsigned i = 0; i < M5_COUNT_OF(wildcards); i++)
+        assert_int_equal(guest_subscribe(peer, wildcards[i], 1), 1);
+    assert_int_equal(guest_subscribe(knowing, "$SYS/x", 1), 1);
+    for (unsigned i = 0; i < M5_COUNT_OF(topics); i++) {
+        assert_in_range(guest_publish(peer, topics[i], "forged", 1), 0x80, 0xff);
+        assert_in_range(guest_retain(peer, topics[i], "", 1), 0x80, 0xff);
+    }
+    engine_advance(rig, 3000);
+    assert_quiet(peer);
+    assert_quiet(knowing);
+}
+
+/* The publisher's side of one message, as far as the broker answers. */
+static void send_qos2(struct engine_peer *publisher, bool *received, bool *completed)
+{
+    struct mqtt5_packet packet;
+    if (!*received) {
+        guest_send_hex(publisher, publisher->session_present ? "3c [0001't' 0007 00 'x']"
+                                                             : "34 [0001't' 0007 00 'x']");
+        *received = guest_take_type(publisher, MQTT5_PUBREC, &packet);
+    }
+    if (*received && !*completed) {
+        guest_send_ack(publisher, MQTT5_PUBREL, 7, 0);
+        *completed = guest_take_type(publisher, MQTT5_PUBCOMP, &packet);
+    }
+}
+
+static unsigned deliveries_after_crash(struct disk_sim *disk, unsigned commits)
+{
+    bool received = false, completed = false;
+    disk_sim_init(disk);
+    rig->disk = disk;
+    engine_rig_start(rig);
+    struct engine_peer *subscriber = guest_resume(rig, V5, "subscriber");
+    assert_int_equal(guest_subscribe(subscriber, "t", 2), 2);
+    guest_lose(subscriber);
+    struct engine_peer *publisher = guest_resume(rig, V5, "publisher");
+    rig->last_commit = disk->commits + commits;
+    send_qos2(publisher, &received, &completed);
+    assert_true(commits > 0 || !received); /* nothing is promised that is not kept */
+    engine_rig_crash(rig);
+    rig->last_commit = 0;
+    publisher = guest_resume(rig, V5, "publisher");
+    assert_true(publisher->session_present);
+    send_qos2(publisher, &received, &completed);
+    assert_true(completed);
+    const unsigned count = guest_drain(guest_resume(rig, V5, "subscriber"));
+    engine_rig_fini(rig);
+    disk_sim_fini(disk);
+    return count;
+}
+
+static void security_case_20_qos2_once_wherever_the_power_goes(void **state)
+{
+    (void)state;
+    const uint32_t shards = rig->shards;
+    static struct disk_sim disk;
+    for (unsigned commits = 0; commits < 8; commits++) {
+        assert_int_equal(deliveries_after_crash(&disk, commits), 1);
+        engine_rig_init(rig, shards);
+    }
+    engine_rig_start(rig);
+}
+
 static void security_case_44_nobody_holds_a_place_for_hours(void **state)
 {
     (void)state;
@@ -795,7 +891,9 @@ int main(void)
         TEST(security_case_13_and_39_topics_of_65536_levels),
         TEST(security_case_14_will_delay_against_session_expiry),
         TEST(security_case_15_rights_lost_between_publish_and_pubrel),
+        TEST(security_case_17_and_34_wills_into_the_brokers_topics),
         TEST(security_case_18_announced_lengths_cost_what_has_come),
+        TEST(security_case_20_qos2_once_wherever_the_power_goes),
         TEST(security_case_22_lengths_of_five_bytes),
         TEST(security_case_24_takeover_storm),
         TEST(security_case_26_malformed_shared_filters_are_not_stored),
@@ -805,6 +903,7 @@ int main(void)
         TEST(security_case_31_expired_sessions_leave_nothing),
         TEST(security_case_32_retained_with_everything_in_it),
         TEST(security_case_33_retained_bytes_have_one_budget),
+        TEST(security_case_34_the_brokers_topics_are_its_own),
         TEST(security_case_35_retained_and_replay_ask_for_rights),
         TEST(security_case_36_shared_filters_are_asked_as_plain_ones),
         TEST(security_case_41_refused_connects_leave_no_connection),
