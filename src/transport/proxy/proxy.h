@@ -38,11 +38,12 @@ struct m5_proxy_header {
     struct m5_proxy_end source, destination; /* IPv4, IPv6 */
     char path[M5_PROXY_TEXT_MAX + 1];        /* UNIX: of the client; "" = unnamed; '?' for others
                                                 than printable ASCII */
-    /* Version 2 only, as the proxy tells it. */
+    /* Version 2 only, as the proxy tells it. Names are UTF-8 without control characters; others,
+     * and longer ones, are treated as if they were not there. */
     bool tls;                                /* the client spoke TLS to the proxy */
     bool certificate;                        /* it showed a certificate that the proxy verified */
-    char common_name[M5_PROXY_NAME_MAX + 1]; /* of that certificate; "" unless `certificate`, or
-                                                when it may not be a user name */
+    char common_name[M5_PROXY_NAME_MAX + 1]; /* of that certificate; "" = none, or unfit: then the
+                                                client is nobody in particular */
     char server_name[M5_PROXY_NAME_MAX + 1]; /* that the client asked for (SNI); "" = none */
     const char *wrong;                       /* M5_PROXY_MALFORMED: a sentence part; static */
 };
