@@ -49,10 +49,21 @@ endif()
 target_include_directories(m5_host SYSTEM PRIVATE ${LMDB_INCLUDE_DIRS})
 target_link_libraries(m5_host PUBLIC lmdb)
 
-# Passwords, SCRAM and tokens: argon2id, hashes and signatures, JSON.
-set(m5_auth_libraries argon2 gnutls jansson)
-set(m5_auth_packages libargon2-dev libgnutls28-dev libjansson-dev)
-set(m5_auth_headers argon2.h gnutls/gnutls.h jansson.h)
+# TLS, and whatever else needs hashes, signatures and certificates.
+find_library(m5_gnutls_LIBRARY gnutls)
+find_path(m5_gnutls_INCLUDE_DIR gnutls/gnutls.h)
+if(NOT m5_gnutls_LIBRARY OR NOT m5_gnutls_INCLUDE_DIR)
+    message(FATAL_ERROR "TLS needs GnuTLS (Debian: libgnutls28-dev)")
+endif()
+cmake_path(GET m5_gnutls_LIBRARY PARENT_PATH m5_gnutls_folder)
+link_directories(${m5_gnutls_folder})
+target_include_directories(m5_transport SYSTEM PUBLIC ${m5_gnutls_INCLUDE_DIR})
+target_link_libraries(m5_transport PUBLIC gnutls)
+
+# Passwords, SCRAM and tokens: argon2id, JSON.
+set(m5_auth_libraries argon2 jansson)
+set(m5_auth_packages libargon2-dev libjansson-dev)
+set(m5_auth_headers argon2.h jansson.h)
 foreach(library package header IN ZIP_LISTS m5_auth_libraries m5_auth_packages m5_auth_headers)
     find_library(m5_${library}_LIBRARY ${library})
     find_path(m5_${library}_INCLUDE_DIR ${header})

@@ -3,11 +3,16 @@
 #ifndef MQTT5_TLS_H
 #define MQTT5_TLS_H
 
+#include <mqtt5/api.h>
 #include <mqtt5/bytes.h>
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /** A certificate with its chain, and its private key: files or memory, PEM or DER. */
 struct mqtt5_tls_credential {
@@ -54,6 +59,9 @@ struct mqtt5_tls_server_options {
     const char *keylog_file;            /**< NULL; else secrets are written there, for debugging */
 };
 
+/** Zeros, with session tickets. */
+MQTT5_API void mqtt5_tls_server_options_init(struct mqtt5_tls_server_options *options);
+
 /** Call mqtt5_tls_client_options_init() first. Everything is borrowed until the client is made. */
 struct mqtt5_tls_client_options {
     const char *ca_file;                    /**< who may vouch for the server: a file or a folder */
@@ -72,4 +80,10 @@ struct mqtt5_tls_client_options {
     bool insecure;                      /**< true: the server may be anybody */
 };
 
+/** Zeros: the server is verified, by whom the system trusts. */
+MQTT5_API void mqtt5_tls_client_options_init(struct mqtt5_tls_client_options *options);
+
+#ifdef __cplusplus
+}
+#endif
 #endif
