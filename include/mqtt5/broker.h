@@ -43,6 +43,21 @@ struct mqtt5_durability_rule {
 
 #define MQTT5_DURABILITY_RULES_MAX 64
 
+/** What may pass in one second; 0 = no limit. A burst of more passes at once: see rate_burst_ms.
+ *  Bytes are those of whole PUBLISH packets. */
+struct mqtt5_rate_limits {
+    uint32_t messages_in, bytes_in;   /**< from clients; a filter of a SUBSCRIBE counts as one */
+    uint32_t messages_out, bytes_out; /**< to clients: QoS 0 is dropped, QoS 1 and 2 wait */
+};
+
+/** What happens to a message that comes too soon. */
+enum mqtt5_rate_action {
+    MQTT5_RATE_WAIT, /**< the connection is not read from until it is paid for: nothing is lost */
+    /** QoS 1 and 2: 0x97, QoS 0: dropped. 3.1.1 has no way to refuse: QoS 1 and 2 wait. */
+    MQTT5_RATE_REFUSE,
+    MQTT5_RATE_DISCONNECT /**< DISCONNECT 0x96 */
+};
+
 /** Capabilities and limits of a broker's engine. Call mqtt5_broker_config_init() first, then change
  *  what is to differ. Every limit says in parentheses how it is answered and, in brackets, the
  *  $SYS counter below $SYS/broker/limits/ that counts it. 0 means "no limit" only where said. */
@@ -89,8 +104,17 @@ struct mqtt5_broker_config {
     /** Bytes that the engine may take (0x97, 0x89) [memory]; shared out evenly to the workers. 0 =
      *  three quarters of the machine's memory in mqtt5_broker_new(), no limit in a bare engine. */
     size_t memory_max;
-    enum mqtt5_queue_policy queue_policy;       /**< MQTT5_QUEUE_DROP_NEWEST */
+    uint32_t connections_per_user_max;    /**< 0 = none (CONNACK 0x97) [user_connections] */
+    uint32_t connections_per_address_max; /**< 0 = none (CONNACK 0x97) [address_connections] */
+    uint32_t subscriptions_per_user_max;  /**< 0 = none (SUBACK 0x97) [subscriptions] */
+    enum mqtt5_queue_policy queue_policy; /**< MQTT5_QUEUE_DROP_NEWEST */
     enum mqtt5_shared_strategy shared_strategy; /**< MQTT5_SHARED_ROUND_ROBIN */
+
+    /* rates (see enum mqtt5_rate_action) [message_rate] [outbound_rate]. A user or address has all
+     * its connections together, IPv6 addresses by /64; clients without a name are no user. */
+    struct mqtt5_rate_limits rate_per_client, rate_per_user, rate_per_address;
+    uint32_t rate_burst_ms;             /**< 1,000: what may pass at once is worth so long */
+    enum mqtt5_rate_action rate_action; /**< MQTT5_RATE_WAIT */
 
     /* durability; of no effect without a store */
     enum mqtt5_durability durability; /**< MQTT5_DURABILITY_STRICT */

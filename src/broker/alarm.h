@@ -10,7 +10,8 @@ enum m5_alarm_kind {
     M5_ALARM_SESSION,
     M5_ALARM_SYS,
     M5_ALARM_UPKEEP,
-    M5_ALARM_EXCHANGE
+    M5_ALARM_EXCHANGE,
+    M5_ALARM_METER
 };
 
 struct m5_alarm {

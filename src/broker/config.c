@@ -10,6 +10,7 @@
 #define PACKET_SIZE_MAX    268435460u /* the largest that a fixed header can announce, with it */
 #define CONNECT_PACKET_MIN 64u        /* less would refuse quite ordinary clients */
 #define CLIENT_ID_MIN      23u        /* every server takes as many [MQTT-3.1.3-5] */
+#define RATE_BURST_MAX     3600000u   /* ms: an hour's worth */
 #define STRING_MAX         65535u     /* bytes of a UTF-8 string */
 #define MIB                ((size_t)1024 * 1024)
 
@@ -39,6 +40,8 @@ void mqtt5_broker_config_init(struct mqtt5_broker_config *config)
         .output_bytes_max = 16 * MIB,
         .queue_policy = MQTT5_QUEUE_DROP_NEWEST,
         .shared_strategy = MQTT5_SHARED_ROUND_ROBIN,
+        .rate_burst_ms = 1000,
+        .rate_action = MQTT5_RATE_WAIT,
         .durability = MQTT5_DURABILITY_STRICT,
         .store_bytes_max = 64 * MIB,
         .sys_interval_s = 10,
@@ -81,6 +84,9 @@ static const char *check_numbers(const struct mqtt5_broker_config *config)
         {(uint64_t)config->shared_strategy, MQTT5_SHARED_ROUND_ROBIN, MQTT5_SHARED_HASH_CLIENTID,
          "shared_strategy must be round_robin, random, sticky, least_inflight, hash_topic or "
          "hash_clientid"},
+        {config->rate_burst_ms, 1, RATE_BURST_MAX, "rate_burst_ms must be from 1 to 3600000"},
+        {(uint64_t)config->rate_action, MQTT5_RATE_WAIT, MQTT5_RATE_DISCONNECT,
+         "rate_action must be wait, refuse or disconnect"},
         {(uint64_t)config->durability, MQTT5_DURABILITY_STRICT, MQTT5_DURABILITY_MEMORY,
          "durability must be strict, relaxed or memory"},
         {config->durability_rule_count, 0, MQTT5_DURABILITY_RULES_MAX,

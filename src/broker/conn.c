@@ -6,6 +6,8 @@
 
 /* A packet larger than this is read into a buffer of its own instead of the shard's. */
 #define LARGE_PACKET            (M5_READ_BUFFER / 2)
+/* What is read at a time where it may have to wait: then it is copied to and fro. */
+#define METERED_READ            (16u * 1024u)
 #define LINGER_MS               5000u /* for the last packets to a peer that does not read */
 #define CONNECTIONS_REFUSED_MAX 256u  /* beyond connections_max, to be told so by CONNACK */
 
@@ -130,6 +132,7 @@ void m5_conn_free(struct m5_conn *conn)
     else if ((conn->version == 0 || m5_exchange_waits(conn)) && conn->state != M5_CONN_MOVING)
         report_end(conn, false);
     m5_timer_stop(&shard->wheel, &conn->alarm.timer);
+    m5_quota_detach(conn);
     m5_output_clear(&conn->output, &shard->chunks);
     drop_partial(conn);
     m5_suback_free(conn);
@@ -207,6 +210,7 @@ static void begin_closing(struct m5_conn *conn)
     struct m5_shard *shard = conn->shard;
     conn->state = M5_CONN_CLOSING;
     conn->silent = true;
+    m5_quota_detach(conn);
     if (conn->corked) { /* what is not known to be true is not said */
         m5_output_clear(&conn->output, &shard->chunks);
         m5_hold_forget(shard, &conn->held);
@@ -362,6 +366,8 @@ enum m5_write m5_conn_write_message(struct m5_conn *conn, const struct m5_messag
     m5_publish_frame_write(message, shape, shard->now_ms, at, NULL);
     M5_COUNT(shard, publish_sent, 1);
     M5_COUNT(shard, publish_bytes_sent, message->payload.len);
+    if (conn->meter != NULL)
+        m5_meter_sent(conn, size);
     return M5_WRITE_OK;
 }
 
@@ -416,6 +422,12 @@ void m5_conn_fail(struct m5_conn *conn, enum mqtt5_error error)
     m5_conn_close(conn, (uint8_t)mqtt5_error_reason(error), mqtt5_error_text(error));
 }
 
+/* It has sent more than it may: until that is paid for, nothing is read from it. */
+static bool is_throttled(const struct m5_conn *conn)
+{
+    return conn->meter != NULL && m5_meter_stops(conn->meter);
+}
+
 void m5_conn_alarm(struct m5_conn *conn)
 {
     struct m5_shard *shard = conn->shard;
@@ -435,6 +447,8 @@ void m5_conn_alarm(struct m5_conn *conn)
         return;
     /* One and a half times the keep-alive [MQTT-3.1.2-22]. The alarm is not moved by every packet:
      * it looks when it rings. */
+    if (is_throttled(conn))
+        conn->last_packet_ms = shard->now_ms; /* we do not listen */
     uint64_t due = conn->last_packet_ms + conn->keep_alive_s * 1500u;
     m5_delivery_trim(shard, conn->session);
     if (due > shard->now_ms) {
@@ -538,6 +552,10 @@ static void handle_other(struct m5_conn *conn, const struct mqtt5_frame *frame)
         return;
     }
     struct mqtt5_packet pong = {.type = MQTT5_PINGRESP};
+    if (conn->meter != NULL && frame->type == MQTT5_SUBSCRIBE)
+        m5_meter_took(conn, packet.as.subscribe.count, frame->size, true);
+    else if (conn->meter != NULL && frame->type == MQTT5_UNSUBSCRIBE)
+        m5_meter_took(conn, packet.as.unsubscribe.count, frame->size, true);
     switch (frame->type) {
     case MQTT5_SUBSCRIBE: m5_handle_subscribe(conn, &packet.as.subscribe); break;
     case MQTT5_UNSUBSCRIBE: m5_handle_unsubscribe(conn, &packet.as.unsubscribe); break;
@@ -703,7 +721,7 @@ static bool waits_for_store(const struct m5_conn *conn)
 bool m5_conn_reading(const struct m5_conn *conn)
 {
     return (conn->state == M5_CONN_NEW || conn->state == M5_CONN_OPEN) && !conn->paused &&
-           !is_checking(conn) && !is_deaf(conn) && !waits_for_store(conn) &&
+           !is_checking(conn) && !is_deaf(conn) && !waits_for_store(conn) && !is_throttled(conn) &&
            !m5_list_linked(&conn->resumed);
 }
 
@@ -742,8 +760,10 @@ struct m5_span m5_conn_read_space(struct m5_conn *conn)
     }
     m5_copy(shard->read_buffer, m5_bytes(conn->partial, conn->partial_size));
     shard->read_base = shard->read_buffer;
-    return (struct m5_span){shard->read_buffer + conn->partial_size,
-                            M5_READ_BUFFER - conn->partial_size};
+    size_t room = M5_READ_BUFFER - conn->partial_size;
+    if (conn->meter != NULL && room > METERED_READ)
+        room = METERED_READ;
+    return (struct m5_span){shard->read_buffer + conn->partial_size, room};
 }
 
 void m5_conn_received(struct m5_conn *conn, size_t size)

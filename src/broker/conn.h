@@ -15,6 +15,7 @@
 struct m5_exchange;
 struct m5_session;
 struct m5_suback;
+struct m5_meter;
 
 enum m5_conn_state {
     M5_CONN_NEW,    /* CONNECT awaited: -> OPEN, CLOSING, MOVING */
@@ -66,7 +67,8 @@ struct m5_conn {
     struct m5_exchange *exchange;   /* NULL: no name from the transport, no AUTH */
     struct m5_alias_out *alias_out; /* NULL: none wanted */
     struct m5_alias_in alias_in;
-    struct m5_alarm alarm; /* CONNECT timeout; keep-alive; lingering */
+    struct m5_meter *meter; /* NULL: nothing is limited by rate */
+    struct m5_alarm alarm;  /* CONNECT timeout; keep-alive; lingering */
     uint64_t last_packet_ms;
     /* a packet's beginning, while the rest has not come */
     uint8_t *partial;

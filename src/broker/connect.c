@@ -445,7 +445,9 @@ static void accept(struct m5_conn *conn, const struct mqtt5_connect *connect,
     struct m5_shard *shard = conn->shard;
     bool present = false;
     uint8_t reason = 0;
-    struct m5_session *session = session_for(shard, connect, who, &present, &reason);
+    struct m5_session *session = NULL;
+    if (m5_quota_attach(conn, who, &reason))
+        session = session_for(shard, connect, who, &present, &reason);
     if (session == NULL) {
         refuse(conn, connect->version, reason, MQTT5_OK);
         return;

@@ -221,7 +221,8 @@ void m5_delivery_pump(struct m5_shard *shard, struct m5_session *session)
         return;
     struct m5_conn *conn = m5_session_conn(session);
     while (conn != NULL && session->sent != session->tail && window_open(session) &&
-           conn->output.size < M5_OUTPUT_HIGH_WATER)
+           conn->output.size < M5_OUTPUT_HIGH_WATER &&
+           (conn->meter == NULL || m5_meter_wait_open(conn)))
         if (!send_next(shard, session, conn))
             break;
     advance_head(shard, session);

@@ -113,11 +113,12 @@ static bool make_shared(struct m5_engine *engine)
                                         .payload_max = engine->config.retained_message_size_max};
     engine->routes = m5_index_new(engine->allocator, count, &engine->key);
     engine->retained = m5_retained_new(engine->allocator, &engine->key, &limits, engine->wall_ms);
+    engine->quotas = m5_quota_table_new(engine->allocator);
     engine->channels =
         m5_alloc_zero(engine->allocator, (size_t)count * count * sizeof *engine->channels);
     engine->shards = m5_alloc_zero(engine->allocator, count * sizeof *engine->shards);
-    return engine->routes != NULL && engine->retained != NULL && engine->channels != NULL &&
-           engine->shards != NULL;
+    return engine->routes != NULL && engine->retained != NULL && engine->quotas != NULL &&
+           engine->channels != NULL && engine->shards != NULL;
 }
 
 struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
@@ -216,6 +217,7 @@ void m5_engine_free(struct m5_engine *engine)
         shard_fini(engine, &engine->shards[i]);
     m5_free(allocator, engine->shards, count * sizeof *engine->shards);
     m5_free(allocator, engine->channels, count * count * sizeof *engine->channels);
+    m5_quota_table_free(engine->quotas);
     if (engine->retained != NULL)
         m5_retained_free(engine->retained);
     if (engine->routes != NULL)
@@ -277,6 +279,9 @@ static void ring(struct m5_shard *shard, struct m5_timer *timer)
     case M5_ALARM_UPKEEP: upkeep(shard); break;
     case M5_ALARM_EXCHANGE:
         m5_exchange_alarm(M5_CONTAINER_OF(alarm, struct m5_exchange, alarm));
+        break;
+    case M5_ALARM_METER:
+        m5_meter_alarm(shard, M5_CONTAINER_OF(alarm, struct m5_meter, alarm));
         break;
     }
 }

@@ -282,6 +282,10 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
     X(limit_retained)         \
     X(limit_memory)           \
     X(limit_store)            \
+    X(limit_message_rate)     \
+    X(limit_outbound_rate)    \
+    X(limit_user_clients)     \
+    X(limit_address_clients)  \
     X(store_waiting)          \
     X(store_bytes)            \
     X(store_failing)          \

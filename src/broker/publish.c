@@ -2,6 +2,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "broker/shard.h"
 
+#define RATE_EXCEEDED "message rate too high"
+
 /* ---- answers ---- */
 
 void m5_publish_acknowledge(struct m5_conn *conn, uint8_t qos, uint16_t packet_id, uint8_t reason,
@@ -263,8 +265,9 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     if (run->count == 0 || (frame->flags & 9) != 0 || qos > shard->config->maximum_qos ||
         conn->version != MQTT5_VERSION_5 || m5_run_full(run) ||
         shard->budget.used > shard->memory_soft || !shard->access->allow_everything ||
-        shard->journal.failing || frame->body.len < start || m5_read_u16(body) != run->topic.len ||
-        body[start - 1] != 0 || memcmp(body + 2, run->topic.data, run->topic.len) != 0)
+        (conn->meter != NULL && !m5_meter_admits(conn)) || shard->journal.failing ||
+        frame->body.len < start || m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
+        memcmp(body + 2, run->topic.data, run->topic.len) != 0)
         return false;
     uint16_t packet_id = qos > 0 ? m5_read_u16(body + start - 3) : 0;
     struct m5_id_set *incoming = &conn->session->incoming;
@@ -283,6 +286,8 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     M5_COUNT(shard, publish_received, 1);
     M5_COUNT(shard, publish_bytes_received, view.payload.len);
     m5_run_add(run, &view, packet_id, wire);
+    if (conn->meter != NULL)
+        m5_meter_took(conn, 1, frame->size, shard->config->rate_action == MQTT5_RATE_WAIT);
     return true;
 }
 
@@ -311,6 +316,43 @@ static void refuse_unstored(struct m5_conn *conn, const struct mqtt5_publish *pu
     m5_conn_close(conn, MQTT5_REASON_QUOTA_EXCEEDED, NULL);
 }
 
+/* It comes too soon, and may not wait. */
+static void turn_away(struct m5_conn *conn, const struct mqtt5_publish *publish)
+{
+    struct m5_shard *shard = conn->shard;
+    m5_meter_refused(conn);
+    m5_run_flush(shard); /* answers stand in the order of the messages */
+    if (shard->config->rate_action == MQTT5_RATE_DISCONNECT) {
+        m5_conn_close(conn, MQTT5_REASON_MESSAGE_RATE_TOO_HIGH, RATE_EXCEEDED);
+        return;
+    }
+    M5_COUNT(shard, publish_dropped, 1);
+    if (publish->qos == 0)
+        return;
+    if (publish->qos == 2)
+        m5_id_set_remove(&conn->session->incoming, publish->packet_id); /* [MQTT-4.3.3-9] */
+    struct mqtt5_packet packet = {
+        .type = publish->qos == 1 ? MQTT5_PUBACK : MQTT5_PUBREC,
+        .as.ack = {.packet_id = publish->packet_id, .reason_code = MQTT5_REASON_QUOTA_EXCEEDED}};
+    MQTT5_SET(&packet.as.ack.properties, REASON_STRING);
+    packet.as.ack.properties.reason_string = m5_bytes_of(RATE_EXCEEDED);
+    m5_conn_send(conn, &packet);
+}
+
+/* Counts a message of a connection whose rates are limited; false: it is not taken. */
+static bool meter(struct m5_conn *conn, const struct mqtt5_publish *publish, uint64_t size)
+{
+    enum mqtt5_rate_action action = conn->shard->config->rate_action;
+    bool deaf = action == MQTT5_RATE_REFUSE && publish->qos > 0 && /* to refusals */
+                conn->version != MQTT5_VERSION_5;
+    if (!deaf && !m5_meter_admits(conn)) {
+        turn_away(conn, publish);
+        return false;
+    }
+    m5_meter_took(conn, 1, size, deaf || action == MQTT5_RATE_WAIT);
+    return true;
+}
+
 void m5_handle_publish(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
     struct m5_shard *shard = conn->shard;
@@ -337,6 +379,8 @@ void m5_handle_publish(struct m5_conn *conn, const struct mqtt5_frame *frame)
     if (!capable(conn, &publish))
         return;
     if (publish.qos == 2 && !begin_qos2(conn, &publish))
+        return;
+    if (conn->meter != NULL && !meter(conn, &publish, frame->size))
         return;
     uint8_t reason = refusal(conn, &publish);
     if (reason != MQTT5_REASON_SUCCESS) {

@@ -18,10 +18,12 @@
 /* Times here are nanoseconds of the caller's clock; a new bucket (0) is full. The first second of a
  * clock that starts at 0 would count as a part of the first burst, so start it later. */
 
-/* What @p amount tokens cost at @p rate tokens a second (> 0), rounded up. */
+/* What @p amount tokens cost at @p rate tokens a second (> 0), rounded down so that a second pays
+ * for as many, but never nothing. */
 static inline uint64_t m5_rate_cost(uint64_t amount, uint32_t rate)
 {
-    return (amount * M5_RATE_SECOND_NS + rate - 1) / rate;
+    uint64_t cost_ns = amount * M5_RATE_SECOND_NS / rate;
+    return cost_ns > 0 ? cost_ns : 1;
 }
 
 static inline bool m5_rate_open(uint64_t paid_ns, uint64_t now_ns, uint64_t need_ns)

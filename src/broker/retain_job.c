@@ -92,10 +92,10 @@ static bool job_continue(struct m5_shard *shard, struct m5_session *session,
                          struct m5_retained_job *job)
 {
     while (job->position < job->list.count) {
-        const struct m5_conn *conn = m5_session_conn(session);
+        struct m5_conn *conn = m5_session_conn(session);
         /* What has been subscribed to is sent behind the SUBACK. */
         if (conn == NULL || conn->held != NULL || conn->output.size >= M5_OUTPUT_HIGH_WATER ||
-            session->waiting > 0)
+            session->waiting > 0 || (conn->meter != NULL && !m5_meter_wait_open(conn)))
             return false;
         struct m5_retained *record = job->list.items[job->position++];
         if (is_wanted(shard, session, job, record))

@@ -269,6 +269,10 @@ void m5_deliver_qos0(struct m5_shard *shard, struct m5_session *session,
             drop_qos0(shard, conn, 1);
         return;
     }
+    if (conn->meter != NULL && !m5_meter_open(conn)) {
+        m5_meter_dropped(conn);
+        return;
+    }
     struct m5_publish_shape shape = {.v5 = conn->version == MQTT5_VERSION_5,
                                      .retain = single->retain,
                                      .ids = single->ids,
@@ -319,7 +323,8 @@ static void deliver_to(struct m5_shard *shard, struct m5_run *run, const struct 
     if (conn == NULL && !tracked)
         return; /* QoS 0 is not kept for clients that are away */
     if (conn != NULL && target->id_count == 0 && conn->alias_out == NULL &&
-        run->largest <= conn->packet_size_max) {
+        run->largest <= conn->packet_size_max &&
+        (conn->meter == NULL || !m5_meter_limits_output(conn))) {
         bool retain = (target->flags & M5_SUB_RETAIN_AS_PUBLISHED) != 0;
         if (tracked ? append_tracked(shard, run, session, conn, target)
                     : append_qos0(shard, run, conn, retain))

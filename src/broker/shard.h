@@ -18,6 +18,7 @@
 #include "broker/mail.h"
 #include "broker/message.h"
 #include "broker/persist.h"
+#include "broker/quota.h"
 #include "broker/retained.h"
 #include "broker/run.h"
 #include "broker/session.h"
@@ -111,6 +112,7 @@ struct m5_engine {
     uint32_t placed_count; /* shards of the broker whose store this was */
     struct m5_index *routes;
     struct m5_retained_store *retained;
+    struct m5_quota_table *quotas;
     struct m5_channel *channels; /* shard_count squared: [from][to] */
     struct m5_shard *shards;
 };

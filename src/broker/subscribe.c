@@ -71,6 +71,7 @@ static bool quota_reached(struct m5_conn *conn)
     bool full = config->subscriptions_max != 0 && sum >= config->subscriptions_max;
     uint32_t own_max = config->subscriptions_per_session_max;
     full = full || (own_max != 0 && conn->session->subscription_count >= own_max);
+    full = full || m5_quota_subscriptions_full(shard, &conn->session->principal);
     if (full)
         M5_COUNT(shard, limit_subscriptions, 1);
     else if ((full = m5_engine_memory_full(shard->engine)))

@@ -197,8 +197,10 @@ struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_se
                                              .options = options,
                                              .hash = hash_of(shard, session, filter)};
     bool shared = filter->share_name.len > 0;
-    if (!m5_map_add(&shard->subscriptions, subscription->hash, subscription))
+    if (!m5_quota_subscribed(shard, &session->principal))
         goto fail_record;
+    if (!m5_map_add(&shard->subscriptions, subscription->hash, subscription))
+        goto fail_quota;
     if (shared ? !share(shard, subscription, filter) : !enlist(shard, subscription, filter))
         goto fail_map;
     m5_list_push_back(&session->subscriptions, &subscription->in_session);
@@ -214,6 +216,8 @@ struct m5_subscription *m5_subscription_add(struct m5_shard *shard, struct m5_se
 
 fail_map:
     m5_map_remove(&shard->subscriptions, subscription->hash, subscription);
+fail_quota:
+    m5_quota_unsubscribed(shard, &session->principal);
 fail_record:
     m5_pool_give(&shard->subscription_pool, subscription);
     return NULL;
@@ -250,6 +254,7 @@ void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subs
     struct m5_session *session = subscription->session;
     m5_map_remove(&shard->subscriptions, subscription->hash, subscription);
     m5_list_remove(&subscription->in_session);
+    m5_quota_unsubscribed(shard, &session->principal);
     session->subscription_count--;
     M5_UNCOUNT(shard, subscriptions, 1);
     if (subscription->shared != NULL) {

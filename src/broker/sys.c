@@ -63,6 +63,10 @@
     X("limits/connect_timeout", s->limit_connect_timeout)                                       \
     X("limits/keep_alive", s->limit_keep_alive)                                                 \
     X("limits/store", s->limit_store)                                                           \
+    X("limits/message_rate", s->limit_message_rate)                                             \
+    X("limits/outbound_rate", s->limit_outbound_rate)                                           \
+    X("limits/user_connections", s->limit_user_clients)                                         \
+    X("limits/address_connections", s->limit_address_clients)                                   \
     X("store/failing", s->store_failing)                                                        \
     X("store/waiting", s->store_waiting)                                                        \
     X("store/pending/bytes", s->store_bytes)                                                    \

@@ -371,6 +371,8 @@ def ours(key, value):
                 for w in ("--durability-for", "=".join(rule.rsplit(":", 1)))]
     if key == "allow_anonymous":
         raise Skip("the command line allows anonymous clients on loopback")
+    if key.startswith("rate_") or "_per_user_" in key or "_per_address_" in key:
+        raise Skip("the command line has no flag for " + key)
     if key in OURS_SWITCHES:
         return [] if value == "1" else [OURS_SWITCHES[key]]
     if key in OURS_CHOICES:

@@ -80,6 +80,9 @@ void engine_text_on(const struct engine_rig *rig, const char *prefix, uint32_t s
 
 /* ---- connections ---- */
 
+/* The address of connections from now on, as a host writes it; at first "test", which is none. */
+void guests_come_from(const char *text);
+
 /* Without a word said; shards take their turns to accept. */
 struct engine_peer *guest_open(struct engine_rig *rig, uint8_t version);
 struct engine_peer *guest_open_on(struct engine_rig *rig, uint8_t version, uint32_t shard);
