@@ -119,6 +119,21 @@ size_t m5_address_resolve(const char *host, uint16_t port, struct m5_address out
 
 /* ---- parts ---- */
 
+bool m5_address_read(const char *text, uint16_t port, struct m5_address *out)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    *out = (struct m5_address){0};
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1) {
+        memcpy(&out->storage, &v4, sizeof v4);
+        out->size = sizeof v4;
+    } else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1) {
+        memcpy(&out->storage, &v6, sizeof v6);
+        out->size = sizeof v6;
+    }
+    return out->size > 0;
+}
+
 bool m5_address_is_loopback(const struct m5_address *address)
 {
     if (address->storage.ss_family == AF_INET) {
@@ -133,7 +148,9 @@ uint16_t m5_address_port(const struct m5_address *address)
 {
     if (address->storage.ss_family == AF_INET)
         return ntohs(((const struct sockaddr_in *)&address->storage)->sin_port);
-    return ntohs(((const struct sockaddr_in6 *)&address->storage)->sin6_port);
+    if (address->storage.ss_family == AF_INET6)
+        return ntohs(((const struct sockaddr_in6 *)&address->storage)->sin6_port);
+    return 0;
 }
 
 void m5_address_set_port(struct m5_address *address, uint16_t port)
@@ -181,6 +198,10 @@ static char *put_v6(char *out, const struct sockaddr_in6 *v6)
 size_t m5_address_format(const struct m5_address *address, char out[M5_ADDRESS_TEXT_SIZE])
 {
     char *end = out;
+    if (address->storage.ss_family == AF_UNIX) {
+        memcpy(out, "unix", sizeof "unix");
+        return sizeof "unix" - 1;
+    }
     if (address->storage.ss_family == AF_INET)
         end = put_v4(end, ntohl(((const struct sockaddr_in *)&address->storage)->sin_addr.s_addr));
     else if (address->storage.ss_family == AF_INET6)

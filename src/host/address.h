@@ -33,13 +33,16 @@ const char *m5_endpoint_parse(const char *text, uint16_t default_port, struct m5
 size_t m5_address_resolve(const char *host, uint16_t port, struct m5_address out[M5_ADDRESSES_MAX],
                           const char **why);
 
+/* Reads a numeric address without brackets. */
+bool m5_address_read(const char *text, uint16_t port, struct m5_address *out);
+
 bool m5_address_is_loopback(const struct m5_address *address);
 
 uint16_t m5_address_port(const struct m5_address *address);
 void m5_address_set_port(struct m5_address *address, uint16_t port);
 
-/* Writes "127.0.0.1:4242" or "[::1]:4242" and a zero; returns the length without it. Cheap enough
- * to be done for every connection. */
+/* Writes "127.0.0.1:4242", "[::1]:4242" or "unix" and a zero; returns the length without it. Cheap
+ * enough to be done for every connection. */
 size_t m5_address_format(const struct m5_address *address, char out[M5_ADDRESS_TEXT_SIZE]);
 
 #endif

@@ -6,8 +6,10 @@
 #include "base/assert.h"
 #include "base/bytes.h"
 #include "broker/engine.h"
+#include "host/admission.h"
 #include "host/broker.h"
 #include "host/listener.h"
+#include "host/listeners.h"
 #include "host/persistence.h"
 #include "host/worker.h"
 
@@ -22,7 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEFAULT_PORT        1883
 #define DESCRIPTORS_A_SHARD 8 /* event loop, wake-up, reserve, a few listeners */
 
 struct mqtt5_broker {
@@ -32,8 +33,7 @@ struct mqtt5_broker {
     struct m5_persistence persistence;
     struct m5_access access; /* what the engine asks when there is a policy */
     char *paths[3];          /* of the policy's files: owned copies */
-    uint16_t *ports;         /* by listener */
-    size_t listener_count;
+    struct m5_listeners listeners;
     bool ran;
 };
 
@@ -66,133 +66,6 @@ static void malloc_free(void *ctx, void *memory, size_t size)
 }
 
 static const struct mqtt5_allocator malloc_allocator = {.alloc = malloc_alloc, .free = malloc_free};
-
-/* ---- listeners ---- */
-
-static const char *bind_advice(int error)
-{
-    switch (error) {
-    case EADDRINUSE: return "another program listens there: stop it or choose another port";
-    case EACCES: return "ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)";
-    case EADDRNOTAVAIL: return "this machine does not have that address";
-    case EAFNOSUPPORT: return "this machine does not speak that protocol family";
-    default: return "that is what the system says";
-    }
-}
-
-static enum mqtt5_error bind_failed(const struct m5_address *address, int error)
-{
-    char text[M5_ADDRESS_TEXT_SIZE];
-    m5_address_format(address, text);
-    fail(MQTT5_ERR_IO, "cannot listen on %s: %s (%s)", text, strerror(error), bind_advice(error));
-    errno = error;
-    return MQTT5_ERR_IO;
-}
-
-/* Opens @p address for every worker; on MQTT5_ERR_IO errno says why. */
-static enum mqtt5_error listen_on(struct m5_crew *crew, struct m5_address *address)
-{
-    const bool shared = crew->worker_count > 1;
-    if (shared && !m5_listener_probe(address))
-        return bind_failed(address, errno);
-    for (uint32_t i = 0; i < crew->worker_count; i++) {
-        const int fd = m5_listener_open(address, shared);
-        if (fd < 0)
-            return bind_failed(address, errno);
-        if (!m5_worker_listen(&crew->workers[i], fd)) {
-            close(fd);
-            return fail(MQTT5_ERR_NOMEM, "no memory for a listener");
-        }
-    }
-    return MQTT5_OK;
-}
-
-static void log_listener(struct mqtt5_broker *broker, enum m5_log_event event,
-                         const struct m5_address *address)
-{
-    char text[M5_ADDRESS_TEXT_SIZE];
-    m5_address_format(address, text);
-    if (!m5_log_begin(&broker->log, event))
-        return;
-    m5_log_word(&broker->log, "address", text);
-    m5_log_word(&broker->log, "transport", "tcp");
-    if (event == M5_LOG_LISTENER_SKIPPED)
-        m5_log_text(&broker->log, "why", m5_bytes_of(sentence));
-    m5_log_end(&broker->log);
-}
-
-/* An address of a family that this machine has switched off, IPv6 as a rule. */
-static bool family_missing(int error)
-{
-    return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
-}
-
-/* Opens all addresses of one listener. Of several, those of a missing family are passed over as
- * long as one is left; they then share the port that the first was given. */
-static enum mqtt5_error open_listener(struct mqtt5_broker *broker,
-                                      const struct mqtt5_listener *listener, uint16_t *port)
-{
-    struct m5_address addresses[M5_ADDRESSES_MAX];
-    const char *why = "";
-    const size_t count = m5_address_resolve(listener->host, listener->port, addresses, &why);
-    if (count == 0)
-        return fail(MQTT5_ERR_IO, "cannot listen on %s: %s", listener->host, why);
-    enum mqtt5_error error = MQTT5_OK;
-    *port = 0;
-    for (size_t i = 0; i < count; i++) {
-        if (*port != 0)
-            m5_address_set_port(&addresses[i], *port);
-        error = listen_on(&broker->crew, &addresses[i]);
-        if (error == MQTT5_OK) {
-            *port = m5_address_port(&addresses[i]);
-            log_listener(broker, M5_LOG_LISTENER_READY, &addresses[i]);
-        } else if (error == MQTT5_ERR_IO && count > 1 && family_missing(errno)) {
-            log_listener(broker, M5_LOG_LISTENER_SKIPPED, &addresses[i]);
-        } else {
-            return error;
-        }
-    }
-    return *port == 0 ? error : MQTT5_OK;
-}
-
-/* The default listeners: one of the two families is enough. */
-static enum mqtt5_error open_defaults(struct mqtt5_broker *broker)
-{
-    static const struct mqtt5_listener defaults[] = {
-        {.host = "127.0.0.1", .port = DEFAULT_PORT},
-        {.host = "::1", .port = DEFAULT_PORT},
-    };
-    enum mqtt5_error error = MQTT5_OK;
-    size_t opened = 0;
-    for (size_t i = 0; i < M5_COUNT_OF(defaults); i++) {
-        error = open_listener(broker, &defaults[i], &broker->ports[i]);
-        if (error == MQTT5_OK)
-            opened++;
-        else if (error != MQTT5_ERR_IO || !family_missing(errno))
-            return error;
-    }
-    return opened == 0 ? error : MQTT5_OK;
-}
-
-static enum mqtt5_error open_listeners(struct mqtt5_broker *broker,
-                                       const struct mqtt5_broker_options *options)
-{
-    const size_t count = options->listener_count == 0 ? 2 : options->listener_count;
-    broker->ports =
-        (uint16_t *)m5_alloc_zero(broker->crew.allocator, count * sizeof *broker->ports);
-    if (broker->ports == NULL)
-        return fail(MQTT5_ERR_NOMEM, "no memory for the listeners");
-    broker->listener_count = count;
-    if (options->listener_count == 0)
-        return open_defaults(broker);
-    for (size_t i = 0; i < count; i++) {
-        const enum mqtt5_error error =
-            open_listener(broker, &options->listeners[i], &broker->ports[i]);
-        if (error != MQTT5_OK)
-            return error;
-    }
-    return MQTT5_OK;
-}
 
 /* ---- making ---- */
 
@@ -292,6 +165,9 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
 
 static enum mqtt5_error make_workers(struct m5_crew *crew)
 {
+    crew->admission = m5_admission_new(crew->allocator);
+    if (crew->admission == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the listeners");
     crew->workers = (struct m5_worker *)m5_alloc_zero(crew->allocator,
                                                       crew->worker_count * sizeof *crew->workers);
     if (crew->workers == NULL)
@@ -341,7 +217,7 @@ static enum mqtt5_error make(struct mqtt5_broker *broker,
     if (error != MQTT5_OK)
         return error;
     log_start(broker, options, m5_raise_descriptor_limit());
-    error = open_listeners(broker, options);
+    error = m5_listeners_open(&broker->listeners, options, sentence);
     if (error == MQTT5_OK && options->storage_dir != NULL)
         error = open_store(broker, options);
     m5_log_flush(&broker->log);
@@ -374,6 +250,7 @@ enum mqtt5_error mqtt5_broker_new(const struct mqtt5_broker_options *options,
     broker->crew.sink = &broker->sink;
     m5_log_sink_init(&broker->sink, options);
     m5_log_init(&broker->log, &broker->sink);
+    m5_listeners_init(&broker->listeners, &broker->crew, &broker->log);
     error = make(broker, options);
     if (error == MQTT5_OK)
         *out = broker;
@@ -451,7 +328,7 @@ void mqtt5_broker_stop(struct mqtt5_broker *broker)
 
 uint16_t mqtt5_broker_port(const struct mqtt5_broker *broker, size_t index)
 {
-    return index < broker->listener_count ? broker->ports[index] : 0;
+    return m5_listeners_port(&broker->listeners, index);
 }
 
 void mqtt5_broker_free(struct mqtt5_broker *broker)
@@ -464,12 +341,14 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
     m5_policy_free(crew->policy); /* ends its threads, which answer to the workers */
     for (uint32_t i = 0; crew->workers != NULL && i < crew->worker_count; i++)
         m5_worker_fini(&crew->workers[i]);
+    if (broker->listeners.crew != NULL)
+        m5_listeners_fini(&broker->listeners);
+    m5_admission_free(crew->admission);
     m5_free(allocator, crew->workers, crew->worker_count * sizeof *crew->workers);
     if (crew->engine != NULL)
         m5_engine_free(crew->engine);
     for (size_t i = 0; i < M5_COUNT_OF(broker->paths); i++)
         free(broker->paths[i]);
-    m5_free(allocator, broker->ports, broker->listener_count * sizeof *broker->ports);
     m5_log_sink_fini(&broker->sink);
     m5_free(allocator, broker, sizeof *broker);
 }

@@ -5,6 +5,8 @@
 
 #include "host/address.h"
 
+#include <mqtt5/listener.h>
+
 /* Opens a socket that listens on @p address; with port 0, the port the system chose is written
  * back. -1, with errno, on failure.
  *
@@ -12,6 +14,11 @@
  * would also let a stranger's process of the same user share them, so the first socket of an
  * address is to be opened after m5_listener_probe(). */
 int m5_listener_open(struct m5_address *address, bool shared);
+
+/* The same for a Unix socket: @p listener has its path, owner, group and mode. A file that a broker
+ * of before has left there is replaced, anything else is not. -1 with a sentence in @p why and
+ * errno. */
+int m5_listener_open_unix(const struct mqtt5_listener *listener, char *why, size_t why_size);
 
 /* True when nobody listens on @p address; false, with errno, when it cannot be had. With port 0
  * always true. */

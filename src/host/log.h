@@ -24,6 +24,7 @@
     X(LISTENER_READY, INFO, "listener.ready")                \
     X(LISTENER_SKIPPED, WARNING, "listener.skipped")         \
     X(LISTENER_PAUSED, WARNING, "listener.paused")           \
+    X(LISTENER_CLOSED, INFO, "listener.closed")              \
     X(DESCRIPTORS_FEW, WARNING, "descriptors.few")           \
     X(DESCRIPTORS_EXHAUSTED, ERROR, "descriptors.exhausted") \
     X(CONNECTION_REFUSED, WARNING, "connection.refused")     \

@@ -82,6 +82,11 @@ void m5_pipe_receive(struct m5_pipe *pipe, struct mqtt5_bytes wire)
     pipe->wire = wire;
 }
 
+void m5_pipe_replace(struct m5_pipe *pipe, struct mqtt5_bytes wire)
+{
+    pipe->wire = wire;
+}
+
 bool m5_pipe_holds(const struct m5_pipe *pipe)
 {
     if (pipe->failed)

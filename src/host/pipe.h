@@ -58,6 +58,9 @@ bool m5_pipe_open(const struct m5_pipe *pipe);
  * see m5_pipe_holds(). An empty view lets a client begin. */
 void m5_pipe_receive(struct m5_pipe *pipe, struct mqtt5_bytes wire);
 
+/* As m5_pipe_receive(), but what was left is forgotten: the caller has taken it. */
+void m5_pipe_replace(struct m5_pipe *pipe, struct mqtt5_bytes wire);
+
 /* Takes plain bytes out; results as m5_transport_read(). M5_TRANSPORT_FAILED also without memory.
  */
 ptrdiff_t m5_pipe_read(struct m5_pipe *pipe, struct m5_pipe_room *room, uint8_t *plain,
