@@ -79,7 +79,7 @@ def nothing_is_kept(ctx):
 @test(not_mosquitto=OURS_ONLY)
 def second_broker_on_the_port(ctx):
     """The second says clearly that the address is in use and exits with 1; the first lives."""
-    second = ctx.run(ctx.kind.argv(ctx.host, ctx.port, ctx.workers, ctx.broker.folder))
+    second = ctx.run(ctx.kind.argv(ctx.host, ctx.broker.ports, ctx.workers, ctx.broker.folder))
     equal(second.wait(10), 1, 'exit status')
     assert str(ctx.port) in second.stderr and 'in use' in second.stderr, second.stderr
     ctx.connected('c').publish(ctx.topic('x'), 'x', 1)

@@ -11,18 +11,25 @@ import subprocess
 import tempfile
 import time
 
+from harness.certificates import Authority
+
 START_LIMIT_S = 10.0
 STOP_LIMIT_S = 5.0
 
 MOSQUITTO_CONF = """\
-listener {port} {bare_host}
 allow_anonymous true
 sys_interval 1
 max_queued_messages 0
 max_topic_alias 10
 set_tcp_nodelay true
 user root
+listener {port} {bare_host}
 """
+
+# What a broker may listen on beside TCP.
+TLS, WS, WSS = 'tls', 'ws', 'wss'
+SCHEMES = {'tcp': 'mqtt', TLS: 'mqtts', WS: 'ws', WSS: 'wss'}
+LISTENER_FLAGS = {TLS: '--tls-host', WS: '--ws-host', WSS: '--ws-tls-host'}
 
 
 PR_SET_PDEATHSIG = 1
@@ -60,14 +67,34 @@ class BrokerKind:
         self.command = command
         self.mosquitto = mosquitto
 
-    def argv(self, host, port, workers, folder, flags=()):
+    @staticmethod
+    def mosquitto_conf(host, ports, certificate):
+        """The same listeners in Mosquitto's words."""
+        conf = MOSQUITTO_CONF.format(port=ports['tcp'], bare_host=host)
+        for name, port in ports.items():
+            if name == 'tcp':
+                continue
+            conf += f'listener {port} {host}\n'
+            if name in (WS, WSS):
+                conf += 'protocol websockets\n'
+            if name in (TLS, WSS):
+                conf += f'certfile {certificate[0]}\nkeyfile {certificate[1]}\n'
+        return conf
+
+    def argv(self, host, ports, workers, folder, flags=(), certificate=None):
         """The words of the command for one broker; FLAGS are added to our program's."""
         at = f'[{host}]' if ':' in host else host
+        port = ports['tcp']
         if self.mosquitto:
             conf = os.path.join(folder, 'mosquitto.conf')
             with open(conf, 'w', encoding='utf-8') as out:
-                out.write(MOSQUITTO_CONF.format(port=port, bare_host=host))
+                out.write(self.mosquitto_conf(host, ports, certificate))
             return [self.mosquitto, '-c', conf]
+        for name, other in ports.items():
+            if name in LISTENER_FLAGS:
+                flags = [*flags, LISTENER_FLAGS[name], f'{at}:{other}']
+        if certificate:
+            flags = [*flags, '--tls-cert', certificate[0], '--tls-key', certificate[1]]
         if self.command:
             filled = self.command.format(port=port, workers=workers, host=at)
             return shlex.split(filled) + list(flags)
@@ -78,14 +105,20 @@ class BrokerKind:
 class Broker:
     """A running broker process. Use as a context, or call stop()."""
 
-    def __init__(self, kind, workers, flags=(), host='127.0.0.1', port=None):
+    def __init__(self, kind, workers, flags=(), host='127.0.0.1', port=None, listeners=()):
         self.host = host
         self.port = port or free_port(host)
+        self.ports = {'tcp': self.port, **{name: free_port(host) for name in listeners}}
         self.workers = workers
         self.folder = tempfile.mkdtemp(prefix='mqtt5-e2e-')
+        os.chmod(self.folder, 0o755)
+        self.authority = self.certificate = None
+        if TLS in listeners or WSS in listeners:
+            self.authority = Authority(self.folder)
+            self.certificate = self.authority.issue('server', 'localhost')
         self.log_path = os.path.join(self.folder, 'log')
         self._last_log = None
-        argv = kind.argv(host, self.port, workers, self.folder, flags)
+        argv = kind.argv(host, self.ports, workers, self.folder, flags, self.certificate)
         with open(self.log_path, 'wb') as log:
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, cwd=self.folder,
@@ -99,12 +132,19 @@ class Broker:
                 raise BrokerError(f'broker ended at start with {self.process.returncode}:\n'
                                   + self.log())
             try:
-                socket.create_connection((self.host, self.port), 1.0).close()
+                for port in self.ports.values():
+                    socket.create_connection((self.host, port), 1.0).close()
                 return
             except OSError:
                 time.sleep(0.01)
         self.kill()
         raise BrokerError(f'broker did not accept within {START_LIMIT_S} s:\n' + self.log())
+
+    def url(self, name='tcp'):
+        """The address of one of its listeners, as our clients and MQTT.js take it."""
+        host = f'[{self.host}]' if ':' in self.host else self.host
+        path = '/mqtt' if name in (WS, WSS) else ''
+        return f'{SCHEMES[name]}://{host}:{self.ports[name]}{path}'
 
     def log(self):
         """What the broker has printed so far (its last 4,000 bytes)."""

@@ -1,6 +1,6 @@
 # What a test gets: the broker's address, unique names, and clients that are cleaned up.
 # SPDX-License-Identifier: MIT OR Apache-2.0
-from harness.broker import Broker
+from harness.broker import TLS, WS, WSS, Broker
 from harness.peer import V5, Peer
 from harness.programs import MosquittoSub, Process, mosquitto_pub
 from harness.wire import Wire
@@ -36,9 +36,9 @@ class Context:
         self._clean_ups.append(thing.close)
         return thing
 
-    def own_broker(self, *flags, host='127.0.0.1', port=None, workers=None):
+    def own_broker(self, *flags, host='127.0.0.1', port=None, workers=None, listeners=()):
         """Starts a broker for this test alone, and makes it the one in use."""
-        self.broker = Broker(self.kind, workers or self.workers, flags, host, port)
+        self.broker = Broker(self.kind, workers or self.workers, flags, host, port, listeners)
         self._clean_ups.append(self.broker.kill)
         self.host, self.port = self.broker.host, self.broker.port
         return self.broker
@@ -46,6 +46,14 @@ class Context:
     def peer(self, name, version=V5, **more):
         """A paho client, not yet connected."""
         return self.keep(Peer(self.host, self.port, self.id(name), version, **more))
+
+    def peer_over(self, transport, name, version=V5, **more):
+        """A paho client for one of the broker's other listeners, not yet connected."""
+        peer = Peer(self.host, self.broker.ports[transport], self.id(name), version,
+                    websocket=transport in (WS, WSS), **more)
+        if transport in (TLS, WSS):
+            peer.client.tls_set(self.broker.authority.file)
+        return self.keep(peer)
 
     def connected(self, name, version=V5, **more):
         """A connected paho client."""

@@ -1,6 +1,7 @@
 # A paho client (Debian's python3-paho-mqtt 1.6) whose events can be awaited.
 # SPDX-License-Identifier: MIT OR Apache-2.0
 import dataclasses
+import os
 import socket
 
 import paho.mqtt.client as paho
@@ -62,7 +63,7 @@ class Peer:
     """A client with logs of what it received."""
 
     def __init__(self, host, port, client_id, version=V5, clean=True, expiry=None, keep_alive=60,
-                 connect=None, inflight=20):
+                 connect=None, inflight=20, websocket=False):
         self.client_id = client_id
         self.version = version
         self._address = (host, port, keep_alive)
@@ -71,8 +72,11 @@ class Peer:
         if expiry is not None:
             self._connect_properties['SessionExpiryInterval'] = expiry
         arguments = {} if version == V5 else {'clean_session': clean}
+        if websocket:
+            arguments['transport'] = 'websockets'      # path /mqtt, subprotocol mqtt
         self.client = LoopingClient(client_id, protocol=version, **arguments)
-        self.client.turn_s = min(1.0, keep_alive / 8) or 1.0
+        # paho 1.6 does not see what its WebSocket has read ahead: it has to look often.
+        self.client.turn_s = 0.02 if websocket else min(1.0, keep_alive / 8) or 1.0
         self.client.max_inflight_messages_set(inflight)
         self.client.max_queued_messages_set(0)
         self.messages = Log(f'{client_id} messages')
@@ -200,9 +204,13 @@ class Peer:
         """The payloads received so far."""
         return [m.payload for m in self.messages.items()]
 
+    def _bare_socket(self):
+        """The connection itself, below TLS and WebSocket."""
+        return socket.socket(fileno=os.dup(self.client.socket().fileno()))
+
     def disconnect(self, reason=None):
         """Sends DISCONNECT and waits until the server has closed: then it has dealt with it."""
-        with self.client.socket().dup() as sock:    # outlives paho's own, which it closes at once
+        with self._bare_socket() as sock:      # outlives paho's own, which it closes at once
             if reason is not None:
                 self.client.disconnect(ReasonCodes(PacketTypes.DISCONNECT, identifier=reason))
             else:
@@ -218,12 +226,12 @@ class Peer:
 
     def drop(self):
         """Closes the socket without DISCONNECT, as a crash would."""
-        sock = self.client.socket()
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        if self.client.socket() is not None:
+            with self._bare_socket() as sock:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
         self._ends.wait_count(1)
         self.client.loop_stop()
 
