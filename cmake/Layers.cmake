@@ -76,6 +76,17 @@ foreach(library package header IN ZIP_LISTS m5_auth_libraries m5_auth_packages m
 endforeach()
 target_link_libraries(m5_host PUBLIC ${m5_auth_libraries})
 
+# Configuration files: YAML, of which JSON is a part.
+find_library(m5_yaml_LIBRARY yaml)
+find_path(m5_yaml_INCLUDE_DIR yaml.h)
+if(NOT m5_yaml_LIBRARY OR NOT m5_yaml_INCLUDE_DIR)
+    message(FATAL_ERROR "configuration files need libyaml (Debian: libyaml-dev)")
+endif()
+cmake_path(GET m5_yaml_LIBRARY PARENT_PATH folder)
+link_directories(${folder})
+target_include_directories(m5_host SYSTEM PRIVATE ${m5_yaml_INCLUDE_DIR})
+target_link_libraries(m5_host PUBLIC yaml)
+
 # Sets <out> to the objects of the named layers.
 function(m5_layer_objects out)
     set(objects)

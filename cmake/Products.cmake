@@ -31,7 +31,7 @@ m5_library(mqtt5_protocol mqtt5-protocol protocol base protocol)
 m5_library(mqtt5 mqtt5 mqtt5 base protocol client broker transport host)
 foreach(target IN ITEMS mqtt5_shared mqtt5_static)
     if(TARGET ${target})
-        target_link_libraries(${target} PUBLIC Threads::Threads lmdb gnutls ${m5_auth_libraries})
+        target_link_libraries(${target} PUBLIC Threads::Threads lmdb yaml gnutls ${m5_auth_libraries})
     endif()
 endforeach()
 
@@ -55,7 +55,7 @@ if(EXISTS ${cli_main} AND MQTT5_LTO)
     add_executable(mqttv5 ${program_sources})
     target_compile_options(mqttv5 PRIVATE -O3 -flto=auto)
     target_link_options(mqttv5 PRIVATE -O3 -flto=auto)
-    target_link_libraries(mqttv5 PRIVATE m5_flags Threads::Threads lmdb m gnutls
+    target_link_libraries(mqttv5 PRIVATE m5_flags Threads::Threads lmdb yaml m gnutls
         ${m5_auth_libraries})
 elseif(EXISTS ${cli_main})
     add_executable(mqttv5 ${cli_main})

@@ -5,7 +5,7 @@
 #   tools/setup.sh test    that, and what the tests and checks use
 set -euo pipefail
 
-run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev
+run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev libyaml-dev
     libargon2-dev libgnutls28-dev libjansson-dev)
 test_packages=(libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 llvm-14
     mosquitto mosquitto-clients python3 python3-paho-mqtt
