@@ -24,6 +24,7 @@ struct m5_principal {
                           roles changed; 0: remember nothing that was found out for it */
     uint16_t listener; /* by which it came in last */
     bool anonymous;
+    bool proved; /* that it has this name: by the transport, or by the host's verdict */
 };
 
 /* What a client shows to prove who it is. The views live until the next call on its shard. */
@@ -52,8 +53,10 @@ struct m5_access {
      * May change between turns. */
     bool allow_everything;
 
-    /* May it connect? On DENY, *reason says what CONNACK carries. NULL: as the configuration says
-     * of anonymous clients; a client whom the transport has named may, and no method is known. */
+    /* May it connect? ALLOW proves nothing: its name counts for no more than it says, unless it is
+     * that of the transport. On DENY, *reason says what CONNACK carries. NULL: as the configuration
+     * says of anonymous clients; a client whom the transport has named may, and no method is known.
+     */
     enum m5_access_answer (*connect)(void *ctx, const struct m5_credentials *credentials,
                                      enum mqtt5_reason_code *reason);
 

@@ -226,6 +226,7 @@ static void take_over(struct m5_shard *shard, struct m5_session *session)
 static bool other_principal(const struct m5_session *session, const struct m5_principal *who)
 {
     return session->principal.anonymous != who->anonymous ||
+           session->principal.proved != who->proved ||
            !m5_bytes_equal(session->principal.username, who->username);
 }
 
@@ -271,11 +272,13 @@ static struct m5_session *session_for(struct m5_shard *shard, const struct mqtt5
         return NULL;
     const struct mqtt5_bytes *username = who->anonymous ? NULL : &who->username;
     session = m5_session_new(shard, who->client_id, username);
-    if (session == NULL) {
-        M5_COUNT(shard, limit_memory, 1);
-        *reason = MQTT5_REASON_SERVER_BUSY;
+    if (session != NULL) {
+        session->principal.proved = who->proved;
+        return session;
     }
-    return session;
+    M5_COUNT(shard, limit_memory, 1);
+    *reason = MQTT5_REASON_SERVER_BUSY;
+    return NULL;
 }
 
 /* Stored with the session until it is due or taken back [MQTT-3.1.2-7]. */

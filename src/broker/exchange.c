@@ -16,13 +16,11 @@ static void drop(struct m5_conn *conn, struct mqtt5_bytes *copy)
 
 static bool keep(struct m5_conn *conn, struct mqtt5_bytes *copy, struct mqtt5_bytes bytes)
 {
-    drop(conn, copy);
-    if (bytes.len == 0)
-        return true;
-    uint8_t *data = m5_alloc(conn->shard->allocator, bytes.len);
-    if (data == NULL)
+    uint8_t *data = NULL;
+    if (bytes.len > 0 && (data = m5_alloc(conn->shard->allocator, bytes.len)) == NULL)
         return false;
     m5_copy(data, bytes);
+    drop(conn, copy); /* what is copied may lie in it */
     *copy = m5_bytes(data, bytes.len);
     return true;
 }
@@ -133,11 +131,13 @@ struct m5_principal m5_exchange_principal(const struct m5_conn *conn,
         .client_id = client_id, .anonymous = !connect->has_username, .listener = conn->listener};
     if (connect->has_username)
         who.username = connect->username;
+    who.proved = conn->check == M5_CHECK_ALLOWED && connect->has_username;
     if (exchange == NULL)
         return who;
     if (exchange->named || exchange->identity.len > 0) {
         who.username = exchange->named ? exchange->username : exchange->identity;
         who.anonymous = false;
+        who.proved = true;
     }
     who.roles = (const char *)exchange->roles.data;
     return who;
@@ -321,6 +321,19 @@ static void go_on(struct m5_conn *conn, const struct m5_verdict *verdict)
     m5_conn_resume_later(conn);
 }
 
+static bool keep_roles(struct m5_conn *conn, struct mqtt5_bytes roles)
+{
+    drop(conn, &conn->exchange->roles);
+    if (roles.len == 0)
+        return true;
+    uint8_t *copy = m5_alloc_zero(conn->shard->allocator, roles.len + 1);
+    if (copy == NULL)
+        return false;
+    m5_copy(copy, roles);
+    conn->exchange->roles = m5_bytes(copy, roles.len + 1);
+    return true;
+}
+
 /* For who is made of what was found out; false without memory. */
 static bool keep_verdict(struct m5_conn *conn, const struct m5_verdict *verdict)
 {
@@ -329,20 +342,12 @@ static bool keep_verdict(struct m5_conn *conn, const struct m5_verdict *verdict)
     if (!verdict->has_data && !verdict->named && verdict->roles.len == 0)
         return true;
     struct m5_exchange *exchange = exchange_of(conn);
-    if (exchange == NULL || !keep(conn, &exchange->data, verdict->data) ||
-        !keep(conn, &exchange->username, verdict->username))
+    if (exchange == NULL || !keep(conn, &exchange->username, verdict->username) ||
+        !keep_roles(conn, verdict->roles))
         return false;
     exchange->has_data = verdict->has_data;
     exchange->named = verdict->named;
-    if (verdict->roles.len == 0)
-        return true;
-    uint8_t *roles = m5_alloc_zero(conn->shard->allocator, verdict->roles.len + 1);
-    if (roles == NULL)
-        return false;
-    m5_copy(roles, verdict->roles);
-    drop(conn, &exchange->roles);
-    exchange->roles = m5_bytes(roles, verdict->roles.len + 1);
-    return true;
+    return keep(conn, &exchange->data, verdict->data); /* in which the others may have been */
 }
 
 static void verified_new(struct m5_conn *conn, const struct m5_verdict *verdict)
@@ -390,7 +395,6 @@ static void verified_again(struct m5_conn *conn, const struct m5_verdict *verdic
     conn->check = M5_CHECK_NONE;
     conn->exchange->going = false;
     m5_timer_stop(&shard->wheel, &conn->exchange->alarm.timer);
-    drop(conn, &conn->exchange->data);
     if (verdict->kind == M5_VERDICT_DENY || !same_client(conn->session, verdict)) {
         expel(conn, verdict->kind == M5_VERDICT_DENY ? verdict->reason
                                                      : (uint8_t)MQTT5_REASON_NOT_AUTHORIZED);
@@ -401,6 +405,7 @@ static void verified_again(struct m5_conn *conn, const struct m5_verdict *verdic
         return;
     }
     send_auth(conn, MQTT5_REASON_SUCCESS, verdict);
+    drop(conn, &conn->exchange->data);
 }
 
 void m5_conn_verified(struct m5_conn *conn, const struct m5_verdict *verdict)

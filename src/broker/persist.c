@@ -78,6 +78,7 @@ void m5_persist_session(struct m5_shard *shard, struct m5_session *session)
     struct m5_session_record record = {.client_id = session->principal.client_id,
                                        .username = session->principal.username,
                                        .anonymous = session->principal.anonymous,
+                                       .proved = session->principal.proved,
                                        .connected = session->conn != NULL,
                                        .expiry_s = session->expiry_s,
                                        .expires_wall_ms = wall(shard, session->expires_at_ms),

@@ -183,6 +183,7 @@ bool m5_meta_record_read(struct mqtt5_bytes value, struct m5_meta_record *out)
 
 #define SESSION_CONNECTED 1u
 #define SESSION_ANONYMOUS 2u
+#define SESSION_PROVED    4u
 #define SESSION_HEAD      31u /* flags 1, expiry 4, three times 8, size of the client id 2 */
 
 size_t m5_session_record_size(const struct m5_session_record *record)
@@ -193,7 +194,8 @@ size_t m5_session_record_size(const struct m5_session_record *record)
 void m5_session_record_write(const struct m5_session_record *record, uint8_t *out)
 {
     *out++ = (uint8_t)((record->connected ? SESSION_CONNECTED : 0) |
-                       (record->anonymous ? SESSION_ANONYMOUS : 0));
+                       (record->anonymous ? SESSION_ANONYMOUS : 0) |
+                       (record->proved ? SESSION_PROVED : 0));
     out = m5_write_u32(out, record->expiry_s);
     out = m5_write_u64(out, record->expires_wall_ms);
     out = m5_write_u64(out, record->will_wall_ms);
@@ -208,13 +210,14 @@ bool m5_session_record_read(struct mqtt5_bytes value, struct m5_session_record *
     uint8_t flags = m5_take_u8(&reader);
     out->connected = (flags & SESSION_CONNECTED) != 0;
     out->anonymous = (flags & SESSION_ANONYMOUS) != 0;
+    out->proved = (flags & SESSION_PROVED) != 0;
     out->expiry_s = m5_take_u32(&reader);
     out->expires_wall_ms = take_u64(&reader);
     out->will_wall_ms = take_u64(&reader);
     out->given = take_u64(&reader);
     out->client_id = m5_take_binary(&reader);
     out->username = m5_take_bytes(&reader, m5_reader_left(&reader));
-    return finish(&reader) && flags <= (SESSION_CONNECTED | SESSION_ANONYMOUS) &&
+    return finish(&reader) && flags <= (SESSION_CONNECTED | SESSION_ANONYMOUS | SESSION_PROVED) &&
            out->client_id.len > 0 && out->username.len <= UINT16_MAX &&
            m5_utf8_check(out->client_id) == MQTT5_OK && m5_utf8_check(out->username) == MQTT5_OK;
 }

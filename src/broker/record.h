@@ -72,7 +72,7 @@ struct m5_meta_record {
 
 struct m5_session_record {
     struct mqtt5_bytes client_id, username;
-    bool anonymous, connected;
+    bool anonymous, proved, connected;
     uint32_t expiry_s;
     uint64_t expires_wall_ms; /* while not connected; M5_NEVER */
     uint64_t will_wall_ms;    /* when its will is due, M5_NEVER */

@@ -227,6 +227,7 @@ static enum mqtt5_error read_session(struct m5_restore *restore, uint64_t serial
     if (session == NULL)
         return MQTT5_ERR_NOMEM;
     session->serial = serial;
+    session->principal.proved = record.proved;
     session->stored = true;
     restore->shard->stored_sessions++;
     session->expiry_s = record.expiry_s;

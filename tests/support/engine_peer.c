@@ -58,9 +58,14 @@ static struct mqtt5_bytes address(void)
 
 static void finish_move(struct engine_peer *peer)
 {
+    const struct engine_rig *rig = peer->rig;
+    const struct m5_conn_origin from = {
+        .peer = address(), .listener = rig->listener, .limits = &rig->limits};
     peer->moving = false;
-    peer->conn = m5_conn_open(m5_engine_shard(peer->rig->engine, peer->shard), peer,
-                              &(struct m5_conn_origin){.peer = address()});
+    peer->conn = m5_conn_open(m5_engine_shard(rig->engine, peer->shard), peer, &from);
+    if (peer->conn != NULL && (rig->identity != NULL || rig->secure))
+        assert_true(m5_conn_identify(
+            peer->conn, m5_bytes_of(rig->identity != NULL ? rig->identity : ""), rig->secure));
     peer->closed = peer->conn == NULL;
     if (peer->conn != NULL && peer->carried.size > 0)
         m5_conn_refeed(peer->conn, m5_bytes(peer->carried.data, peer->carried.size));
@@ -148,12 +153,25 @@ static void serve_writable(struct engine_rig *rig, uint32_t shard)
     }
 }
 
+static bool check(struct engine_rig *rig, struct m5_shard *shard)
+{
+    struct m5_credentials shown;
+    struct m5_conn *conn;
+    bool busy = false;
+    while (rig->on_check != NULL && (conn = m5_shard_next_check(shard, &shown)) != NULL) {
+        rig->on_check(conn, &shown);
+        busy = true;
+    }
+    return busy;
+}
+
 bool engine_turn(struct engine_rig *rig, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(rig->engine, index);
     m5_shard_begin(shard, rig->now_ms);
     bool busy = rig->disk != NULL && disk_sim_hand_back(rig->disk, index);
     busy |= give_input(rig, index);
+    busy |= check(rig, shard);
     busy |= rig->disk != NULL && disk_sim_seal(rig->disk, index, 0);
     const uint64_t wakes = m5_shard_end(shard);
     rig->wakes |= wakes;

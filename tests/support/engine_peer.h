@@ -50,7 +50,15 @@ struct engine_rig {
     uint32_t shards;
     uint64_t now_ms;
     uint64_t asleep; /* mask of shards that take no turns */
-    uint64_t wakes;  /* asked for by m5_shard_end() since somebody cleared it */
+    /* What the host knows of connections, on every shard that they come to. */
+    uint32_t listener;
+    struct m5_conn_limits limits;
+    const char *identity; /* NULL: none */
+    bool secure;
+    /* Asked at the end of each turn about every connection that has something to prove; NULL: the
+     * test asks by itself. */
+    void (*on_check)(struct m5_conn *conn, const struct m5_credentials *shown);
+    uint64_t wakes; /* asked for by m5_shard_end() since somebody cleared it */
     uint32_t opened;
     struct engine_peer peers[ENGINE_PEERS_MAX];
 };
