@@ -203,6 +203,25 @@ MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker 
 MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_reload(struct mqtt5_broker *broker,
                                                                const char **why);
 
+/** What mqtt5_broker_reconfigure() did. */
+struct mqtt5_broker_change {
+    uint32_t listeners_opened, listeners_closed, listeners_changed;
+    uint32_t listeners_failed; /**< left as they were, or not opened: see why */
+};
+
+/** Makes a broker that runs, or is about to, what @p options say, as far as that can be done
+ *  without dropping a client: opens and closes listeners and changes their settings (TLS
+ *  credentials are read anew), reads the files of who may connect and what they may do, changes the
+ *  log level and those limits of `config` that no client was told. Connections that have come stay,
+ *  also those of a listener that is closed now. The rest of @p options is not looked at: it counts
+ *  at the next start. Any thread, one at a time; not with mqtt5_broker_reload() at once.
+ *  @param out  may be NULL.
+ *  @return MQTT5_OK; MQTT5_ERR_CONFIG and in @p why (may be NULL) a sentence: nothing has changed;
+ *  MQTT5_ERR_IO: all is done but that a listener failed, as @p why and *out say. */
+MQTT5_API MQTT5_NODISCARD enum mqtt5_error mqtt5_broker_reconfigure(
+    struct mqtt5_broker *broker, const struct mqtt5_broker_options *options,
+    struct mqtt5_broker_change *out, const char **why);
+
 /** Asks mqtt5_broker_run() to end. Any thread, and safe in a signal handler. */
 MQTT5_API void mqtt5_broker_stop(struct mqtt5_broker *broker);
 

@@ -69,7 +69,8 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
 {
     struct m5_shard *shard = &engine->shards[index];
     shard->engine = engine;
-    shard->config = &engine->config;
+    shard->live = engine->config;
+    shard->config = &shard->live;
     shard->access = env->access != NULL ? env->access : &engine->access;
     shard->index = index;
     shard->now_ms = env->now_ms;
@@ -387,6 +388,16 @@ uint32_t m5_shard_connections(const struct m5_shard *shard)
 }
 
 /* ---- figures ---- */
+
+void m5_shard_reconfigure(struct m5_shard *shard, const struct mqtt5_broker_config *config)
+{
+    const uint32_t sys_interval_s = shard->live.sys_interval_s;
+#define X(field) shard->live.field = config->field;
+    M5_CONFIG_LIVE(X)
+#undef X
+    if (sys_interval_s == 0 || shard->live.sys_interval_s == 0) /* $SYS stays on, or off */
+        shard->live.sys_interval_s = sys_interval_s;
+}
 
 void m5_shard_count_refused(struct m5_shard *shard)
 {

@@ -85,6 +85,33 @@ uint64_t m5_shard_work(const struct m5_shard *shard);
 /* Connections that are open on this shard, in any state. */
 uint32_t m5_shard_connections(const struct m5_shard *shard);
 
+/* X(field): what of the configuration may change while the engine lives: limits that are looked at
+ * when they are needed, and that no client was told. */
+#define M5_CONFIG_LIVE(X)            \
+    X(allow_anonymous)               \
+    X(connect_timeout_ms)            \
+    X(connect_packet_max)            \
+    X(server_keep_alive_s)           \
+    X(keep_alive_max_s)              \
+    X(session_expiry_max_s)          \
+    X(connections_max)               \
+    X(sessions_max)                  \
+    X(client_id_size_max)            \
+    X(subscriptions_max)             \
+    X(subscriptions_per_session_max) \
+    X(topic_levels_max)              \
+    X(queued_messages_max)           \
+    X(queued_bytes_max)              \
+    X(output_bytes_max)              \
+    X(queue_policy)                  \
+    X(shared_strategy)               \
+    X(sys_interval_s)                \
+    X(store_bytes_max)
+
+/* Takes these fields of @p config, which mqtt5_broker_config_check() has accepted, from now on;
+ * sys_interval_s only when both are not 0. Within a turn. */
+void m5_shard_reconfigure(struct m5_shard *shard, const struct mqtt5_broker_config *config);
+
 /* ---- connections ---- */
 
 /* What a listener allows on top of the broker's limits; 0: whatever that allows. */

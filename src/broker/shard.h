@@ -41,7 +41,8 @@ struct m5_sys;
 
 struct m5_shard {
     struct m5_engine *engine;
-    const struct mqtt5_broker_config *config;
+    const struct mqtt5_broker_config *config; /* = &live */
+    struct mqtt5_broker_config live; /* the engine's, with what m5_shard_reconfigure() took */
     const struct m5_access *access;
     uint32_t index;
     bool draining;
@@ -52,13 +53,13 @@ struct m5_shard {
     struct m5_rng rng;
     struct m5_timer_wheel wheel;
 
-    struct m5_list dirty;   /* connections with something for the host */
-    struct m5_list open;    /* all connections */
-    struct m5_list leaving; /* closing connections whose session is still to be detached */
-    struct m5_list resumed; /* connections whose unread input may be handled now */
-    struct m5_list checks;  /* connections whose credentials are to be checked; by `resumed` */
+    struct m5_list dirty;     /* connections with something for the host */
+    struct m5_list open;      /* all connections */
+    struct m5_list leaving;   /* closing connections whose session is still to be detached */
+    struct m5_list resumed;   /* connections whose unread input may be handled now */
+    struct m5_list checks;    /* connections whose credentials are to be checked; by `resumed` */
     struct m5_list exchanges; /* of connected clients that have sent AUTH; by `node` */
-    struct m5_list groups;  /* shared subscription groups whose home this is */
+    struct m5_list groups;    /* shared subscription groups whose home this is */
     uint32_t conn_count;
 
     struct m5_map sessions;      /* by client id */

@@ -153,7 +153,7 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
         .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
         .access = broker->crew.policy != NULL ? &broker->access : NULL,
         .store = options->storage_dir != NULL,
-        .events = options->log_level > MQTT5_LOG_ERROR,
+        .events = true, /* the level may change while it runs */
     };
     if (getrandom(env.seed, sizeof env.seed, 0) != (ssize_t)sizeof env.seed)
         return fail(MQTT5_ERR_IO, "the system gives no random numbers: %s", strerror(errno));
@@ -248,6 +248,7 @@ enum mqtt5_error mqtt5_broker_new(const struct mqtt5_broker_options *options,
     broker->crew.allocator = allocator;
     broker->crew.worker_count = options->workers == 0 ? core_count() : options->workers;
     broker->crew.sink = &broker->sink;
+    pthread_mutex_init(&broker->crew.config_mutex, NULL);
     m5_log_sink_init(&broker->sink, options);
     m5_log_init(&broker->log, &broker->sink);
     m5_listeners_init(&broker->listeners, &broker->crew, &broker->log);
@@ -266,6 +267,14 @@ bool m5_broker_watch(struct mqtt5_broker *broker, int fd, void (*ready)(void *ct
     worker->guest_ready = ready;
     worker->guest_ctx = ctx;
     return m5_loop_add(&worker->loop, fd, &worker->guest, M5_LOOP_READ);
+}
+
+/* The policy's files, as other options name them. */
+static enum mqtt5_error change_policy(struct mqtt5_broker *broker,
+                                      const struct mqtt5_broker_options *options)
+{
+    (void)options;
+    return mqtt5_broker_reload(broker, NULL);
 }
 
 /* ---- running ---- */
@@ -321,6 +330,35 @@ enum mqtt5_error mqtt5_broker_reload(struct mqtt5_broker *broker, const char **w
     return fail(MQTT5_ERR_CONFIG, "%s", error);
 }
 
+enum mqtt5_error mqtt5_broker_reconfigure(struct mqtt5_broker *broker,
+                                          const struct mqtt5_broker_options *options,
+                                          struct mqtt5_broker_change *out, const char **why)
+{
+    if (why != NULL)
+        *why = sentence;
+    if (out != NULL)
+        *out = (struct mqtt5_broker_change){0};
+    struct m5_listeners_change change;
+    enum mqtt5_error error = check_options(options);
+    if (error == MQTT5_OK)
+        error = m5_listeners_check(&broker->listeners, options, sentence);
+    if (error == MQTT5_OK)
+        error = change_policy(broker, options);
+    if (error != MQTT5_OK)
+        return error;
+    struct mqtt5_broker_config config = options->config;
+    config.allow_anonymous = allows_anonymous(options);
+    m5_crew_reconfigure(&broker->crew, &config);
+    m5_log_sink_level(&broker->sink, options->log_level);
+    m5_listeners_change(&broker->listeners, options, &change);
+    if (out != NULL)
+        *out = (struct mqtt5_broker_change){.listeners_opened = change.opened,
+                                            .listeners_closed = change.closed,
+                                            .listeners_changed = change.changed,
+                                            .listeners_failed = change.failed};
+    return change.failed == 0 ? MQTT5_OK : fail(MQTT5_ERR_IO, "%s", change.why);
+}
+
 void mqtt5_broker_stop(struct mqtt5_broker *broker)
 {
     m5_crew_stop(&broker->crew);
@@ -349,6 +387,7 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
         m5_engine_free(crew->engine);
     for (size_t i = 0; i < M5_COUNT_OF(broker->paths); i++)
         free(broker->paths[i]);
+    pthread_mutex_destroy(&crew->config_mutex);
     m5_log_sink_fini(&broker->sink);
     m5_free(allocator, broker, sizeof *broker);
 }

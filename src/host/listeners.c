@@ -314,6 +314,25 @@ enum mqtt5_error m5_listeners_open(struct m5_listeners *listeners,
 
 /* ---- changing ---- */
 
+enum mqtt5_error m5_listeners_check(struct m5_listeners *listeners,
+                                    const struct mqtt5_broker_options *options,
+                                    char why[M5_DOOR_WHY_SIZE])
+{
+    uint32_t slots[M5_LISTENERS_MAX];
+    size_t count;
+    const struct mqtt5_listener *all = wanted(options, &count);
+    const enum mqtt5_error error = m5_listeners_assign(listeners, options, slots, why);
+    if (error != MQTT5_OK)
+        return error;
+    for (size_t i = 0; i < count; i++) {
+        struct m5_door *door = m5_door_new(&all[i], slots[i], 1, why);
+        if (door == NULL)
+            return MQTT5_ERR_CONFIG;
+        m5_door_free(door);
+    }
+    return MQTT5_OK;
+}
+
 static struct m5_listener_entry *find(struct m5_listeners *listeners, uint32_t slot)
 {
     for (size_t i = 0; i < listeners->count; i++)

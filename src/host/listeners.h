@@ -47,6 +47,12 @@ enum mqtt5_error m5_listeners_open(struct m5_listeners *listeners,
                                    const struct mqtt5_broker_options *options,
                                    char why[M5_DOOR_WHY_SIZE]);
 
+/* Whether m5_listeners_change() could take @p options over, as far as they and the files they name
+ * tell. MQTT5_OK, or as above. */
+enum mqtt5_error m5_listeners_check(struct m5_listeners *listeners,
+                                    const struct mqtt5_broker_options *options,
+                                    char why[M5_DOOR_WHY_SIZE]);
+
 /* Makes the listeners those of @p options: closes those that are not there any more, opens new
  * ones, changes the settings of the others; who is connected stays. What cannot be done is left as
  * it is, and counted. One thread at a time. */

@@ -290,6 +290,11 @@ void m5_log_sink_init(struct m5_log_sink *sink, const struct mqtt5_broker_option
     pthread_mutex_init(&sink->mutex, NULL);
 }
 
+void m5_log_sink_level(struct m5_log_sink *sink, enum mqtt5_log_level level)
+{
+    atomic_store_explicit(&sink->level, (int)level, memory_order_relaxed);
+}
+
 void m5_log_sink_fini(struct m5_log_sink *sink)
 {
     pthread_mutex_destroy(&sink->mutex);
@@ -303,7 +308,8 @@ void m5_log_init(struct m5_log *log, struct m5_log_sink *sink)
 
 bool m5_log_begin(struct m5_log *log, enum m5_log_event event)
 {
-    if (event_table[event].level > log->sink->level)
+    if ((int)event_table[event].level >
+        atomic_load_explicit(&log->sink->level, memory_order_relaxed))
         return false;
     const uint64_t now_ms = read_clock(log);
     if (!take_token(log, event))

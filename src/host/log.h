@@ -14,6 +14,7 @@
 #include <mqtt5/bytes.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 /* X(NAME, level, "stable.name") */
 #define M5_LOG_EVENT_TABLE(X)                                \
@@ -61,7 +62,7 @@ enum m5_log_event {
 
 /* Where the lines of all threads go, one at a time. */
 struct m5_log_sink {
-    enum mqtt5_log_level level; /* what is less important is not written */
+    atomic_int level; /* enum mqtt5_log_level: what is less important is not written */
     bool json, colours;
     mqtt5_log_fn *write; /* NULL: standard error */
     void *ctx;
@@ -95,6 +96,9 @@ struct m5_log {
  * that wants them. m5_log_sink_fini() when no thread logs any more. */
 void m5_log_sink_init(struct m5_log_sink *sink, const struct mqtt5_broker_options *options);
 void m5_log_sink_fini(struct m5_log_sink *sink);
+
+/* Changes the level; any thread. */
+void m5_log_sink_level(struct m5_log_sink *sink, enum mqtt5_log_level level);
 
 void m5_log_init(struct m5_log *log, struct m5_log_sink *sink);
 

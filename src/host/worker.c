@@ -146,6 +146,18 @@ static int descriptor(const struct m5_conn *conn)
     return ((const struct m5_socket *)m5_conn_host(conn))->watch.fd;
 }
 
+static void take_config(struct m5_worker *worker)
+{
+    struct m5_crew *crew = worker->crew;
+    const uint32_t version = atomic_load_explicit(&crew->config_version, memory_order_acquire);
+    if (version == worker->config_version)
+        return;
+    pthread_mutex_lock(&crew->config_mutex);
+    m5_shard_reconfigure(worker->shard, &crew->config);
+    pthread_mutex_unlock(&crew->config_mutex);
+    worker->config_version = version;
+}
+
 static void turn(struct m5_worker *worker)
 {
     let_gather(worker);
@@ -155,6 +167,7 @@ static void turn(struct m5_worker *worker)
     const uint64_t before = m5_shard_work(worker->shard);
     m5_shard_begin(worker->shard, worker->now_ms);
     take_stored(worker);
+    take_config(worker);
     m5_logins_answer(&worker->logins);
     worker->handshakes_ns = 0;
     m5_socket_take_moved(worker);
@@ -230,6 +243,16 @@ void m5_worker_fini(struct m5_worker *worker)
     m5_pool_fini(&worker->sockets);
     pthread_mutex_destroy(&worker->inbox_mutex);
     worker->crew = NULL;
+}
+
+void m5_crew_reconfigure(struct m5_crew *crew, const struct mqtt5_broker_config *config)
+{
+    pthread_mutex_lock(&crew->config_mutex);
+    crew->config = *config;
+    pthread_mutex_unlock(&crew->config_mutex);
+    atomic_fetch_add(&crew->config_version, 1);
+    for (uint32_t i = 0; i < crew->worker_count; i++)
+        m5_loop_wake(&crew->workers[i].loop);
 }
 
 void m5_crew_stop(struct m5_crew *crew)

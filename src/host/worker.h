@@ -32,6 +32,9 @@ struct m5_crew {
     struct m5_policy *policy; /* NULL: who may do what is the engine's configuration alone */
     struct m5_store *store;   /* NULL: everything is in memory only */
     struct m5_admission_table *admission;
+    pthread_mutex_t config_mutex;
+    struct mqtt5_broker_config config; /* what the shards are to take over; under its mutex */
+    _Atomic uint32_t config_version;
     _Atomic(struct m5_door *) doors[M5_DOORS_MAX]; /* by slot; NULL: closed */
     atomic_bool store_failing;                     /* commits fail at present */
     atomic_bool stopping;
@@ -49,6 +52,7 @@ struct m5_worker {
     uint64_t drain_until_ms; /* 0 until it drains */
 
     struct m5_reception reception;
+    uint32_t config_version; /* of the crew's configuration, that the shard has */
 
     struct m5_watch guest; /* of the first worker: a descriptor that the program wants watched */
     void (*guest_ready)(void *ctx);
@@ -84,6 +88,9 @@ static inline struct m5_door *m5_crew_door(const struct m5_crew *crew, uint32_t 
 {
     return atomic_load_explicit(&crew->doors[slot], memory_order_acquire);
 }
+
+/* Makes all shards take @p config over, as far as m5_shard_reconfigure() does. Any thread. */
+void m5_crew_reconfigure(struct m5_crew *crew, const struct mqtt5_broker_config *config);
 
 /* Makes all workers of @p crew drain and end; any thread, signal handlers too. */
 void m5_crew_stop(struct m5_crew *crew);
