@@ -3,6 +3,7 @@
 #ifndef TEST_WEBSOCKET_END_H
 #define TEST_WEBSOCKET_END_H
 
+#include "base/assert.h"
 #include "base/bytes.h"
 #include "transport/websocket/frame.h"
 #include "transport/websocket/websocket.h"
@@ -31,7 +32,7 @@ struct end {
 
 static inline void end_init(struct end *end)
 {
-    memset(end, 0, sizeof *end);
+    memset(end, 0, offsetof(struct end, plain));
     test_allocator_init(&end->allocator);
     end->out.allocator = &end->allocator.table;
     guard_page_init(&end->guard, PLAIN_MAX);
