@@ -65,9 +65,18 @@ struct mqtt5_http_auth {
     uint32_t cache_s;    /**< a success counts so long; 0 = asked each time */
 };
 
+/** After so many failed logins within a time no more are looked at for a while (CONNACK 0x9F). */
+struct mqtt5_lockout {
+    uint32_t failures; /**< 0 = the default; UINT32_MAX = never lock */
+    uint32_t window_s; /**< counted from the first failure; 0 = the default */
+    uint32_t lock_s;   /**< from the last one; 0 = the default */
+};
+
 /** Methods are asked in this order; the first that knows the user, or is for what CONNECT carries,
  *  decides: certificate identity, enhanced authentication, token, password files, HTTP. All strings
- *  are copied by mqtt5_broker_new(). Zero-initialise it: nobody but anonymous clients. */
+ *  are copied by mqtt5_broker_new(). Zero-initialise it: nobody gets in, unless allow_anonymous. A
+ *  client that shows a name which no method checks counts as anonymous: the name is worth nothing.
+ */
 struct mqtt5_auth_options {
     bool allow_anonymous;      /**< clients without user name and method may connect */
     const char *password_file; /**< NULL = none; docs/security.md has the formats */
@@ -76,6 +85,8 @@ struct mqtt5_auth_options {
     size_t jwt_issuer_count;
     struct mqtt5_http_auth http;
     bool plain_without_tls; /**< false: AUTH with "PLAIN" only where the transport is encrypted */
+    struct mqtt5_lockout address_lockout; /**< of one address: 20 in 600 s lock for 900 s */
+    struct mqtt5_lockout user_lockout;    /**< for one user: 50 in 600 s lock for 60 s */
 };
 
 #endif

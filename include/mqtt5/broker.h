@@ -149,10 +149,11 @@ struct mqtt5_broker_options {
     struct mqtt5_broker_config config;
     const struct mqtt5_listener *listeners; /**< default: 127.0.0.1:1883 and [::1]:1883 */
     size_t listener_count;
-    /** Who may connect and what they may do; NULL = see config.allow_anonymous, everything. Copied;
+    /** Who may connect, by listeners that have nothing of their own. Anonymous clients may if
+     *  either this or config.allow_anonymous says so. Copied, with all that it names; files are
      *  read by mqtt5_broker_new() and mqtt5_broker_reload(). docs/security.md has the formats. */
-    const char *password_file;
-    const char *acl_file;
+    struct mqtt5_auth_options auth;
+    const char *acl_file; /**< what they may do; NULL = everything. Read as the files of auth */
     const char *ban_file; /**< networks that may not connect */
     /** Folder of the store, made if it is missing; NULL = everything is in memory only. One broker
      *  per folder. */

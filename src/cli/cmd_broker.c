@@ -473,7 +473,7 @@ static int run(const struct cli_call *call)
         copy_config(call, &options.config);
         /* Without passwords there are only anonymous clients; read_hosts() has seen to where. */
         options.config.allow_anonymous = from->allow_anonymous || from->password_file == NULL;
-        options.password_file = from->password_file;
+        options.auth.password_file = from->password_file;
         options.acl_file = from->acl_file;
         options.ban_file = from->ban_file;
         options.config.durability_rules = rules->items;

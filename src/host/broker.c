@@ -88,7 +88,7 @@ static enum mqtt5_error check_options(const struct mqtt5_broker_options *options
     if (mqtt5_broker_config_check(&options->config, &why) != MQTT5_OK)
         return fail(MQTT5_ERR_CONFIG, "%s", why);
     if (options->listener_count > 0 && !options->config.allow_anonymous &&
-        options->password_file == NULL)
+        !options->auth.allow_anonymous && options->auth.password_file == NULL)
         return fail(MQTT5_ERR_CONFIG, "nobody could connect: give a password_file, or set "
                                       "config.allow_anonymous for these listeners");
     return MQTT5_OK;
@@ -105,8 +105,8 @@ static size_t three_quarters_of_memory(void)
  * served. */
 static bool allows_anonymous(const struct mqtt5_broker_options *options)
 {
-    return options->config.allow_anonymous ||
-           (options->listener_count == 0 && options->password_file == NULL);
+    return options->config.allow_anonymous || options->auth.allow_anonymous ||
+           (options->listener_count == 0 && options->auth.password_file == NULL);
 }
 
 static bool copy_path(struct mqtt5_broker *broker, size_t index, const char *path, const char **out)
@@ -119,12 +119,13 @@ static bool copy_path(struct mqtt5_broker *broker, size_t index, const char *pat
 static enum mqtt5_error make_policy(struct mqtt5_broker *broker,
                                     const struct mqtt5_broker_options *options)
 {
-    if (options->password_file == NULL && options->acl_file == NULL && options->ban_file == NULL)
+    if (options->auth.password_file == NULL && options->acl_file == NULL &&
+        options->ban_file == NULL)
         return MQTT5_OK;
     struct m5_policy_options policy;
     m5_policy_options_init(&policy);
     policy.allow_anonymous = allows_anonymous(options);
-    if (!copy_path(broker, 0, options->password_file, &policy.password_file) ||
+    if (!copy_path(broker, 0, options->auth.password_file, &policy.password_file) ||
         !copy_path(broker, 1, options->acl_file, &policy.acl_file) ||
         !copy_path(broker, 2, options->ban_file, &policy.ban_file))
         return fail(MQTT5_ERR_NOMEM, "no memory for the broker");

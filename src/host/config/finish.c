@@ -620,7 +620,7 @@ bool m5_config_finish(struct m5_config *config, struct m5_problems *problems)
     ok = make_listeners(&finish) && ok;
     ok = ok && check_entrances(&finish);
     ok = make_storage(&finish) && ok;
-    config->options.password_file = config->auth.options.password_file;
+    config->options.auth = config->auth.options;
     config->options.acl_file = config->auth.acl_file;
     if (!config->sys_topics_enabled)
         config->options.config.sys_interval_s = 0;
