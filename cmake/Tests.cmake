@@ -29,6 +29,13 @@ foreach(source IN LISTS unit_sources)
     set_tests_properties(${name} PROPERTIES LABELS unit TIMEOUT 120)
 endforeach()
 
+# The other WebSocket that ours is compared with.
+find_library(m5_wslay_LIBRARY wslay)
+if(NOT m5_wslay_LIBRARY)
+    message(FATAL_ERROR "the tests need wslay (Debian: libwslay-dev)")
+endif()
+target_link_libraries(websocket_wslay_test PRIVATE ${m5_wslay_LIBRARY})
+
 # The store of the host, above files that fail and lose power when they are told to.
 file(GLOB store_sources CONFIGURE_DEPENDS ${tests}/store/*_test.c)
 file(GLOB store_helpers CONFIGURE_DEPENDS ${tests}/store/*.c)

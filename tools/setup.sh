@@ -9,7 +9,7 @@ run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev libyaml-d
     libargon2-dev libgnutls28-dev libjansson-dev)
 test_packages=(libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 llvm-14
     mosquitto mosquitto-clients python3 python3-paho-mqtt
-    libmosquitto-dev libpaho-mqtt-dev)
+    libmosquitto-dev libpaho-mqtt-dev libwslay-dev)
 
 case ${1:-} in
     run) wanted=("${run_packages[@]}") ;;
