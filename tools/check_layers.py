@@ -24,7 +24,7 @@ LAYERS = {
     'src/host': ([*ENGINE, 'transport'], ANY),
     'src/cli': ([*ENGINE, 'transport', 'host'], ANY),
     'src/wasm': (ENGINE, ANY),
-    'tests/support': (ENGINE, ANY),
+    'tests/support': ([*ENGINE, 'transport'], ANY),
     'tests/sim': (ENGINE, ANY),
     'tests/simclient': (ENGINE, ANY),
     'tests/golden': (['base', 'protocol', 'broker'], ANY),

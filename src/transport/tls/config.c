@@ -41,6 +41,7 @@ bool m5_tls_prioritise(struct m5_tls_config *config, const struct m5_tls_priorit
     if (size < 0 || (size_t)size >= sizeof text)
         return m5_tls_fail(error, "the priorities have more than %u bytes",
                            PRIORITIES_SIZE - (unsigned)sizeof old_versions - 14u);
+    config->version_min = wanted->version_min;
     const int result = gnutls_priority_init(&config->priorities, text, &wrong);
     if (result == GNUTLS_E_INVALID_REQUEST)
         return m5_tls_fail(error,

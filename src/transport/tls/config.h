@@ -20,6 +20,7 @@ struct m5_tls_config {
     atomic_size_t holders;
     bool is_server;
     gnutls_priority_t priorities;
+    enum mqtt5_tls_version version_min;
 
     /* What GnuTLS is given for a session: one for each pair of ours, of which it is the first,
      * followed by those with the same name (EC and RSA, say); at least one. */

@@ -213,15 +213,22 @@ static int check_peer(struct connection *connection)
     return result;
 }
 
-static int verify(gnutls_session_t session)
-{
-    return check_peer(gnutls_session_get_ptr(session));
-}
-
 static bool has_certificate(const struct connection *connection)
 {
     unsigned count = 0;
     return gnutls_certificate_get_peers(connection->session, &count) != NULL && count > 0;
+}
+
+/* GnuTLS calls it, too, when an optional certificate has not come. */
+static int verify(gnutls_session_t session)
+{
+    struct connection *connection = gnutls_session_get_ptr(session);
+    const struct m5_tls_config *config = connection->config;
+    if (!config->is_server || has_certificate(connection))
+        return check_peer(connection);
+    return config->client_certificate == MQTT5_TLS_CLIENT_CERTIFICATE_REQUIRED
+               ? GNUTLS_E_CERTIFICATE_REQUIRED
+               : 0;
 }
 
 /* A session that was resumed brings what was presented when it began. */
@@ -255,19 +262,47 @@ static void keep_ticket(struct connection *connection)
     gnutls_free(data.data);
 }
 
+/* To a server that wants TLS 1.3, GnuTLS says of a client that does not have it that its ciphers do
+ * not fit. */
+static bool is_too_old(const struct connection *connection, int code)
+{
+    return code == GNUTLS_E_NO_CIPHER_SUITES && connection->config->version_min == MQTT5_TLS_1_3 &&
+           gnutls_protocol_get_version(connection->session) != GNUTLS_TLS1_3;
+}
+
+/* The alert for @p code, 0 for none. */
+static int alert_for(const struct connection *connection, int code)
+{
+    int level = 0;
+    if (connection->alert != 0)
+        return (int)connection->alert;
+    switch (code) {
+    case GNUTLS_E_FATAL_ALERT_RECEIVED:
+    case GNUTLS_E_PUSH_ERROR: return 0;
+    case GNUTLS_E_REHANDSHAKE: return GNUTLS_A_NO_RENEGOTIATION;
+    case GNUTLS_E_NO_CERTIFICATE_FOUND: /* GnuTLS would say decode_error */
+    case GNUTLS_E_CERTIFICATE_REQUIRED:
+        return gnutls_protocol_get_version(connection->session) == GNUTLS_TLS1_3
+                   ? GNUTLS_A_CERTIFICATE_REQUIRED
+                   : GNUTLS_A_HANDSHAKE_FAILURE; /* RFC 5246, 7.4.6 */
+    default: return gnutls_error_to_alert(code, &level);
+    }
+}
+
 /* Ends the connection: the peer is told by an alert, we are told by a sentence. */
 static ptrdiff_t fail(struct connection *connection, int code)
 {
     connection->failed = true;
+    if (is_too_old(connection, code))
+        code = GNUTLS_E_UNSUPPORTED_VERSION_PACKET;
     if (connection->transport.failure == NULL)
         connection->transport.failure =
             m5_tls_failure(connection->session, code, connection->config->is_server);
-    if (connection->alert != 0)
-        gnutls_alert_send(connection->session, GNUTLS_AL_FATAL, connection->alert);
-    else if (code == GNUTLS_E_REHANDSHAKE)
-        gnutls_alert_send(connection->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
-    else if (code != GNUTLS_E_FATAL_ALERT_RECEIVED && code != GNUTLS_E_PUSH_ERROR)
-        gnutls_alert_send_appropriate(connection->session, code);
+    const int alert = alert_for(connection, code);
+    if (alert > 0)
+        gnutls_alert_send(connection->session,
+                          alert == GNUTLS_A_NO_RENEGOTIATION ? GNUTLS_AL_WARNING : GNUTLS_AL_FATAL,
+                          (gnutls_alert_description_t)alert);
     return M5_TRANSPORT_FAILED;
 }
 
