@@ -274,12 +274,14 @@ static void send_pubrel(struct sim_world *world, struct sim_client *client, uint
 }
 
 /* What came at QoS 1 before the power went, or after it from the network, may not be known to the
- * broker, and its packet ids are given out again. */
-static void forget_unstored(struct sim_client *client, struct sim_epoch *epoch)
+ * broker, and its packet ids are given out again. The CONNACK may have come from the network, too:
+ * then more of the sort follows. */
+static void forget_unstored(struct sim_client *client, const struct sim_link *link)
 {
-    if (epoch->restarts == epoch->restarts_known)
+    struct sim_epoch *epoch = link->epoch;
+    if (link->restarts == epoch->restarts_known)
         return;
-    epoch->restarts_known = epoch->restarts;
+    epoch->restarts_known = link->restarts;
     epoch->last_packet_id = 0;
     for (uint32_t i = client->held.count; i-- > 0;)
         if (client->held.items[i].qos == 1)
@@ -313,7 +315,7 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
         else
             send_publish(world, client, flow->message, flow->packet_id, true);
     }
-    forget_unstored(client, link->epoch);
+    forget_unstored(client, link);
     for (uint32_t i = 0; i < client->held.count; i++) {
         struct sim_held *held = &client->held.items[i];
         const struct sim_message *message =
@@ -321,8 +323,11 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
         held->here = false;
         const struct sim_topic *topic =
             message == NULL ? NULL : &world->topics.items[message->topic];
-        bool may_be_gone = topic != NULL && (topic->family == SIM_SHARED ||
-                                             topic->durability == MQTT5_DURABILITY_MEMORY);
+        /* Too large where no alias stands for the topic: that may have been otherwise. */
+        bool may_be_gone =
+            topic != NULL &&
+            (topic->family == SIM_SHARED || topic->durability == MQTT5_DURABILITY_MEMORY ||
+             !sim_message_fits(client, message));
         if (!held->answered && !may_be_gone)
             link->resends_due++;
     }

@@ -327,11 +327,6 @@ void sim_judge_anonymous(struct sim_world *world, struct sim_link *link, uint32_
 
 /* ---- the end ---- */
 
-static bool fits(const struct sim_client *client, const struct sim_message *message)
-{
-    return client->packet_size_max == 0 || message->size + 400 < client->packet_size_max;
-}
-
 /* The publisher was told that the broker has it, and nothing has taken the promise back. */
 static bool is_promised(const struct sim_world *world, const struct sim_message *message)
 {
@@ -361,7 +356,7 @@ static uint32_t missing_in(struct sim_world *world, struct sim_epoch *epoch)
     bool lossy = epoch->late && epoch->restarts > 0; /* what came at first was not stored */
     for (uint32_t index = 0; index < world->messages.count && !lossy; index++) {
         const struct sim_message *message = sim_message_at(world, index);
-        if (!is_promised(world, message) || !fits(epoch->client, message))
+        if (!is_promised(world, message) || !sim_message_fits(epoch->client, message))
             continue;
         if (world->topics.items[message->topic].family == SIM_SHARED && !epoch->client->monitor)
             continue;
@@ -457,9 +452,12 @@ bool sim_judge_wanted(struct sim_world *world, uint32_t index)
 {
     const struct sim_message *message = sim_message_at(world, index);
     for (uint32_t i = 0; i < world->clients.count; i++) {
-        struct sim_session *session = &world->clients.items[i]->session;
+        const struct sim_client *client = world->clients.items[i];
+        const struct sim_session *session = &client->session;
         if (!session->exists || session->epoch == NULL || session->attached == NULL)
             continue;
+        if (session->expiry_s == 0 && sim_session_closed_unseen(world, client))
+            continue; /* its session may have ended with it */
         if (verdict_of(world, session->epoch, message).must)
             return true;
     }
@@ -478,7 +476,7 @@ bool sim_judge_stored(struct sim_world *world, uint32_t index)
         uint64_t end_ms = sim_after_s(session->ended_ms, session->expiry_s);
         if (session->attached == NULL && end_ms <= world->now_ms + SIM_SLACK_MS)
             continue;
-        if (fits(world->clients.items[i], message) &&
+        if (sim_message_fits(world->clients.items[i], message) &&
             verdict_of(world, session->epoch, message).must_qos > 0) {
             sim_log(world, "message %llu is to be stored for c%llu", index,
                     world->clients.items[i]->number);

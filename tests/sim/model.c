@@ -150,6 +150,11 @@ struct sim_message *sim_message_at(struct sim_world *world, uint32_t index)
     return &world->messages.items[index];
 }
 
+bool sim_message_fits(const struct sim_client *client, const struct sim_message *message)
+{
+    return client->packet_size_max == 0 || message->size + 400 < client->packet_size_max;
+}
+
 static uint8_t filler(uint32_t index, uint32_t at)
 {
     return (uint8_t)(index * 31 + at * 7);
@@ -236,7 +241,7 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
     struct sim_message *message = sim_message_at(world, index);
     world->tick++;
     bool refused =
-        message->transmissions > 0 && sim_store_failed_since(world, message->last_fed_ms);
+        message->transmissions > 0 && sim_store_failed_about(world, message->last_fed_ms);
     if (message->qos == 2 && message->transmissions > 0 && !message->forgotten && !refused)
         return; /* the broker knows its packet id */
     /* After a crash the broker knows the packet id if it was stored, and waits for nothing; it is

@@ -59,9 +59,12 @@ static void leave_will(struct sim_world *world, struct sim_message *message,
     bool untimely = message->will == SIM_WILL_ARMED || message->due_ms > world->store.crashed_ms;
     if (message->will != SIM_WILL_ARMED && message->will != SIM_WILL_PENDING)
         return;
-    if (untimely) {
+    bool closed = message->will == SIM_WILL_ARMED && sim_session_closed_unseen(world, message->publisher);
+    if (closed) {
+        doubt_will(world, message);
+    } else if (untimely) {
         message->will = SIM_WILL_CANCELLED;
-    } else if (message->due_ms + SIM_LATENESS_MS >= cut->ms) {
+    } else if (message->due_late_ms + SIM_LATENESS_MS >= cut->ms) {
         doubt_will(world, message);
         message->accepted_tick = SIM_NEVER;
     }
@@ -105,7 +108,7 @@ static uint32_t return_will(struct sim_world *world, const struct sim_session_wa
         arm_will(world, was);
         return was->will;
     }
-    if (message->due_ms + SIM_LATENESS_MS < cut->ms)
+    if (message->due_late_ms + SIM_LATENESS_MS < cut->ms)
         return SIM_NONE; /* published, and known to be */
     message->will = SIM_WILL_PENDING;
     if (message->due_ms > world->store.crashed_ms) {

@@ -32,11 +32,12 @@ static void cancel_will(struct sim_world *world, uint32_t will)
 static void await_will(struct sim_world *world, uint32_t will, uint64_t due_ms)
 {
     struct sim_message *message = sim_message_at(world, will);
-    if (message->will != SIM_WILL_UNSURE)
+    if (message->will != SIM_WILL_UNSURE) { /* else it may have been published before */
         message->will = SIM_WILL_PENDING;
+        message->first_fed_tick = world->tick;
+        message->first_fed_ms = world->now_ms;
+    }
     message->due_ms = message->due_late_ms = due_ms;
-    message->first_fed_tick = world->tick;
-    message->first_fed_ms = world->now_ms;
     message->last_fed_ms = SIM_NEVER / 2;
     sim_log(world, "will %llu is due at %llu", will, due_ms);
 }
@@ -75,8 +76,13 @@ void sim_session_will_doubt(struct sim_world *world, uint32_t index)
     message->superseded_tick = SIM_NEVER;
     message->last_fed_ms = SIM_NEVER / 2;
     if (message->first_fed_tick == SIM_NEVER)
-        message->first_fed_tick = world->tick;
+        message->first_fed_tick = 0; /* some time ago */
     world->topics.items[message->topic].retained_unsure |= message->retain;
+}
+
+bool sim_session_closed_unseen(const struct sim_world *world, const struct sim_client *client)
+{
+    return client->version != MQTT5_VERSION_5 && sim_store_failed_lately(world);
 }
 
 void sim_session_will_seen(struct sim_world *world, uint32_t index)
@@ -87,9 +93,8 @@ void sim_session_will_seen(struct sim_world *world, uint32_t index)
         state = SIM_WILL_CANCELLED;
     if (state == SIM_WILL_PENDING && sim_lie(world, SIM_BREAK_WILL_EARLY))
         message->due_ms = world->now_ms + 1;
-    if (state == SIM_WILL_ARMED && message->publisher->version != MQTT5_VERSION_5 &&
-        sim_store_failed_lately(world)) {
-        sim_session_will_doubt(world, index); /* closed: its messages could not be refused */
+    if (state == SIM_WILL_ARMED && sim_session_closed_unseen(world, message->publisher)) {
+        sim_session_will_doubt(world, index);
         return;
     }
     if (state == SIM_WILL_ARMED)
@@ -205,6 +210,7 @@ static void attach(struct sim_world *world, struct sim_link *link, bool resumed)
     session->attached = link;
     session->expiry_s = link->expiry_s;
     link->epoch = session->epoch;
+    link->restarts = session->epoch->restarts;
     link->epoch->connections++;
 }
 

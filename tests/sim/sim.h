@@ -379,6 +379,7 @@ struct sim_link {
     uint64_t end_ms;
     struct sim_counter out;
     struct sim_epoch *epoch; /* once accepted */
+    uint32_t restarts;       /* that the epoch had outlived then */
 
     /* the client's side */
     bool client_open, left; /* left: the client has turned to another link */
@@ -596,6 +597,8 @@ uint32_t sim_topic_add(struct sim_world *world, const char *name, enum sim_famil
 uint32_t sim_topic_find(const struct sim_world *world, struct mqtt5_bytes name);
 uint32_t sim_message_new(struct sim_world *world, const struct sim_message *like);
 struct sim_message *sim_message_at(struct sim_world *world, uint32_t index);
+/* Whatever properties and aliases it is sent with, the client takes a packet of its size. */
+bool sim_message_fits(const struct sim_client *client, const struct sim_message *message);
 /* Writes the payload of a message to @p out, of message->size bytes. */
 void sim_payload_write(const struct sim_world *world, uint32_t index, uint8_t *out);
 /* Which message it is, or SIM_NONE after sim_fail(); SIM_NONE without when nobody can tell. */
@@ -641,6 +644,8 @@ void sim_session_link_end(struct sim_world *world, struct sim_link *link, enum s
 void sim_session_will_seen(struct sim_world *world, uint32_t message);
 /* Nobody can know whether this will is published. */
 void sim_session_will_doubt(struct sim_world *world, uint32_t message);
+/* The broker may just have closed the client's connection: messages of 3.1.1 cannot be refused. */
+bool sim_session_closed_unseen(const struct sim_world *world, const struct sim_client *client);
 void sim_session_wills_due(struct sim_world *world);
 void sim_session_keep_alive(struct sim_world *world, struct sim_link *link);
 uint64_t sim_after_s(uint64_t from_ms, uint32_t seconds); /* UINT32_MAX: never */
@@ -658,6 +663,8 @@ void sim_store_seal(struct sim_world *world, uint32_t index);
 bool sim_store_has(const struct sim_world *world, uint32_t index, uint64_t turn);
 /* True when commits have failed since @p ms, or there is no telling. */
 bool sim_store_failed_since(const struct sim_world *world, uint64_t ms);
+/* Likewise since shortly before @p ms: a shard may not have known yet that they work again. */
+bool sim_store_failed_about(const struct sim_world *world, uint64_t ms);
 bool sim_store_failed_lately(const struct sim_world *world);
 bool sim_store_idle(const struct sim_world *world);
 struct sim_cut sim_store_cut(struct sim_world *world, bool survives);
