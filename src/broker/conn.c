@@ -352,6 +352,13 @@ enum m5_write m5_conn_write_message(struct m5_conn *conn, const struct m5_messag
     struct m5_shard *shard = conn->shard;
     bool fresh = conn->alias_out != NULL && choose_alias(conn, message->topic, shape);
     uint32_t size = m5_publish_frame_size(message, shape);
+    if (size > conn->packet_size_max && shape->alias != 0) { /* it may fit without */
+        if (fresh)
+            m5_alias_out_undo(conn->alias_out, shard->allocator);
+        fresh = shape->topic_known = false;
+        shape->alias = 0;
+        size = m5_publish_frame_size(message, shape);
+    }
     enum m5_write result = M5_WRITE_OK;
     uint8_t *at = NULL;
     if (size > conn->packet_size_max)
