@@ -132,9 +132,8 @@ class Killing:
         await self._check_retained()
 
     async def _check_retained(self):
-        floor = self.run.ledger.retained_now()
-        found = await read_retained(self.run.port)
-        self.run.ledger.judge_retained(floor, found)
+        ledger = self.run.ledger
+        ledger.judge_retained(*await read_retained(self.run.port, ledger))
 
     def report(self):
         """What happened, in a few lines."""
@@ -309,8 +308,7 @@ class FullDisk:
             self.server.kill()
             self.disk.empty()
             await self.server.start(2)
-            floor = self.ledger.retained_now()
-            self.ledger.judge_retained(floor, await read_retained(self.run.port))
+            self.ledger.judge_retained(*await read_retained(self.run.port, self.ledger))
         self._expect_log('store.failing', life + 1)
         await cast.until(lambda: not any(p.outgoing for p in cast.publishers), 20.0,
                          'acknowledgements of what waited')

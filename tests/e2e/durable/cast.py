@@ -172,28 +172,37 @@ class Cast:
             self._fresh = self.fresh.subscribe('f/#', 2)
 
 
-async def read_retained(port, topic_filter='r/#', limit_s=10.0):
-    """topic -> correlation data of what a new subscriber gets. A retained marker, asked for
-    afterwards, says that all has come."""
+async def read_retained(port, ledger, topic_filter='r/#', limit_s=10.0):
+    """(what had been promised before, what a new subscriber finds): see Ledger.judge_retained(). A
+    retained marker, asked for afterwards, says that all has come.
+
+    A message that is replaced before the broker has sent it is passed over, since its successor
+    comes live, without RETAIN and perhaps after the marker. So what comes last counts, and a
+    successor that is on its way is waited for."""
+    floor, found = ledger.retained_now(), {}
     reader, writer = await asyncio.open_connection('127.0.0.1', port)
-    found = {}
     try:
         async with asyncio.timeout(limit_s):
             writer.write(wire.connect('', keep_alive=0) + wire.subscribe(1, topic_filter, 1)
                          + wire.subscribe(2, MARKER, 1))
-            while True:
+            awaited = {MARKER}
+            while awaited:
                 first, body = await read_packet(reader)
                 if first >> 4 != wire.PUBLISH:
                     continue
-                topic, packet_id, ident, _ = parse_publish(first, body)
+                topic, packet_id, ident, payload = parse_publish(first, body)
                 if first & 6:
                     writer.write(wire.ack(wire.PUBACK, packet_id))
-                if first & 1:
-                    found[topic] = ident
+                found[topic] = ident if payload else None
+                awaited.discard(topic)
                 if topic == MARKER:
-                    return found
+                    awaited = ledger.replaced_lately(floor, found)
+    except TimeoutError:
+        if MARKER not in found:
+            raise
     finally:
         writer.close()
+    return floor, found
 
 
 async def read_packet(reader):

@@ -183,13 +183,16 @@ class Ledger:
                 self.fail(f'{session}: {number} TIMES {message}')
 
     def _judge_order(self, session):
-        """First arrivals of one publisher, topic and QoS are in the order of sending.
-        [MQTT-4.6.0-5]"""
+        """First arrivals of one publisher, topic and QoS are in the order of sending
+        [MQTT-4.6.0-5]. What was first sent before there was a subscription may come when it is
+        sent again, behind what came meanwhile."""
         grouped = tuple(i.plain_filter for i in self.intervals[session] if i.group)
+        granted = [(i.plain_filter, i.granted) for i in self.intervals[session] if i.granted]
         last, seen = {}, set()
         for arrival in self.arrivals.get(session, []):
             message = arrival.message
-            if message in seen or any(matches(f, message.topic) for f in grouped):
+            if message in seen or any(matches(f, message.topic) for f in grouped) or not any(
+                    when < message.sent and matches(f, message.topic) for f, when in granted):
                 continue
             seen.add(message)
             key = (message.publisher, message.topic, message.qos)
@@ -210,16 +213,27 @@ class Ledger:
         return {topic: max((i for i, m in enumerate(messages) if m.acked is not None), default=-1)
                 for topic, messages in self.setting.items()}
 
+    def _may_be_found(self, topic, floor):
+        """Idents, and None for "nothing", that a new subscriber may find at TOPIC."""
+        last = floor.get(topic, -1)
+        messages = self.setting[topic]
+        allowed = {m.ident if m.payload else None for m in messages[max(last, 0):] if m.sent}
+        return allowed | {None} if last < 0 else allowed
+
+    def replaced_lately(self, floor, found):
+        """Topics at which nothing was found, though something had to be, which has a successor on
+        its way."""
+        return {topic for topic, messages in self.setting.items()
+                if topic not in found and None not in self._may_be_found(topic, floor)
+                and any(m.sent for m in messages[floor[topic] + 1:])}
+
     def judge_retained(self, floor, found):
-        """FOUND (topic -> ident) must be, for each topic, what its publisher set last at FLOOR (see
-        retained_now(), taken before the question was asked) or later."""
+        """FOUND (topic -> ident; None: cleared) must be, for each topic, what its publisher set
+        last at FLOOR (see retained_now(), taken before the question was asked) or later."""
         for topic, messages in self.setting.items():
-            last = floor.get(topic, -1)
-            allowed = {m.ident if m.payload else None for m in messages[max(last, 0):] if m.sent}
-            if last < 0:
-                allowed.add(None)
             held = found.get(topic)
-            if held not in allowed:
+            if held not in self._may_be_found(topic, floor):
+                last = floor.get(topic, -1)
                 self.fail(f'RETAINED {topic}: found {self.messages.get(held, held)}, the last '
                           f'acknowledged is {messages[last] if last >= 0 else None}')
         for topic in set(found) - set(self.setting):
