@@ -324,10 +324,9 @@ void sim_client_resume(struct sim_world *world, struct sim_link *link, bool sess
         const struct sim_topic *topic =
             message == NULL ? NULL : &world->topics.items[message->topic];
         /* Too large where no alias stands for the topic: that may have been otherwise. */
-        bool may_be_gone =
-            topic != NULL &&
-            (topic->family == SIM_SHARED || topic->durability == MQTT5_DURABILITY_MEMORY ||
-             !sim_message_fits(client, message));
+        bool may_be_gone = topic != NULL && (topic->family == SIM_SHARED ||
+                                             topic->durability == MQTT5_DURABILITY_MEMORY ||
+                                             !sim_message_fits(client, message));
         if (!held->answered && !may_be_gone)
             link->resends_due++;
     }

@@ -64,7 +64,8 @@ static void forget_message(struct sim_world *world, uint32_t index, const struct
     if (message->will != SIM_NOT_A_WILL || message->transmissions == 0)
         return;
     if (message->fed_turn != SIM_NEVER) { /* else it was not seen since the last crash */
-        bool stored = message->fed_turn < cut->turn && level != MQTT5_DURABILITY_MEMORY;
+        bool stored = message->fed_turn < cut->turn && level != MQTT5_DURABILITY_MEMORY &&
+                      !message->refusable;
         message->stored = stored;
         message->voided = message->voided || (!stored && level != MQTT5_DURABILITY_STRICT);
     }

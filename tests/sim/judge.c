@@ -231,15 +231,27 @@ static void check_count(struct sim_world *world, struct sim_epoch *epoch, uint32
                  (unsigned)message->transmissions, (unsigned)verdict->replays);
 }
 
+/* Discarded, since the queue was full, or when its turn came, as too large or expired; after a
+ * crash it may be there again: it may have been sent then, for all that the broker knows, or an
+ * alias may stand for its topic. */
+static bool may_return(const struct sim_world *world, const struct sim_epoch *epoch,
+                       const struct sim_message *message)
+{
+    return epoch->restarts > 0 && (world->profile.small_limits || message->expiry_s != 0 ||
+                                   !sim_message_fits(epoch->client, message));
+}
+
 /* First deliveries only; not where messages may rightly overtake: retained ones that are replayed,
- * wills, shared subscriptions, and what the publisher had to send again. */
+ * wills, shared subscriptions, what the publisher had to send again, and what was discarded. */
 static void check_order(struct sim_world *world, struct sim_epoch *epoch, uint32_t index,
                         const struct sim_receipt *receipt)
 {
     const struct sim_message *message = sim_message_at(world, index);
     const struct sim_copies *copies = copies_of(epoch, index);
     if (copies->fresh + copies->again != 1 || message->retain || message->transmissions > 1 ||
-        message->will != SIM_NOT_A_WILL || world->topics.items[message->topic].family == SIM_SHARED)
+        message->will != SIM_NOT_A_WILL ||
+        world->topics.items[message->topic].family == SIM_SHARED ||
+        may_return(world, epoch, message))
         return;
     uint32_t place = message->stream * 3 + receipt->qos;
     while (epoch->last_sequence.count <= place)

@@ -219,14 +219,14 @@ uint32_t sim_payload_read(struct sim_world *world, uint32_t topic, struct mqtt5_
 
 /* The last one that was read counts; but when several connections went on in one turn with what
  * they had sent before, nobody knows which was first. */
-void sim_message_retained(struct sim_world *world, uint32_t index)
+void sim_message_retained(struct sim_world *world, uint32_t index, bool doubt)
 {
     struct sim_message *message = sim_message_at(world, index);
     struct sim_topic *topic = &world->topics.items[message->topic];
     topic->retained_race = world->resuming && topic->retained_turn == world->turn;
     topic->retained_turn = world->turn;
     /* While commits fail it may be refused; at QoS 0 nobody is told. */
-    bool doubt = sim_store_failed_lately(world);
+    doubt = doubt || sim_store_failed_lately(world);
     topic->retained_unsure |= doubt;
     if (topic->retained != SIM_NONE && topic->retained != index && !topic->retained_race && !doubt)
         sim_message_at(world, topic->retained)->superseded_tick = world->tick;
@@ -240,8 +240,9 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
 {
     struct sim_message *message = sim_message_at(world, index);
     world->tick++;
+    bool again = message->transmissions > 0;
     bool refused =
-        message->transmissions > 0 && sim_store_failed_about(world, message->last_fed_ms);
+        again && (message->refusable || sim_store_failed_since(world, message->last_fed_ms));
     if (message->qos == 2 && message->transmissions > 0 && !message->forgotten && !refused)
         return; /* the broker knows its packet id */
     /* After a crash the broker knows the packet id if it was stored, and waits for nothing; it is
@@ -249,6 +250,7 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
     bool stored = message->qos == 2 && message->stored;
     message->forgotten = message->stored = false;
     message->fed_turn = stored || refused ? 0 : world->turn;
+    message->refusable = sim_store_failed_lately(world);
     if (stored && (message->retain || message->id_kept)) {
         message->last_fed_tick = world->tick;
         message->last_fed_ms = world->now_ms;
@@ -262,7 +264,7 @@ void sim_message_fed(struct sim_world *world, uint32_t index)
     message->last_fed_ms = world->now_ms;
     sim_promise_fed(world, index);
     if (message->retain)
-        sim_message_retained(world, index);
+        sim_message_retained(world, index, refused);
 }
 
 /* ---- epochs ---- */

@@ -47,9 +47,11 @@ void sim_past_sealed(struct sim_world *world, uint32_t shard)
 
 /* ---- wills ---- */
 
-static void doubt_will(struct sim_world *world, const struct sim_message *message)
+/* It may have been published, and that be lost, or be published yet. */
+static void doubt_will(struct sim_world *world, struct sim_message *message)
 {
     sim_session_will_doubt(world, (uint32_t)(message - world->messages.items));
+    message->accepted_tick = SIM_NEVER;
 }
 
 /* A will that the broker does not have any more, or has published. */
@@ -59,14 +61,14 @@ static void leave_will(struct sim_world *world, struct sim_message *message,
     bool untimely = message->will == SIM_WILL_ARMED || message->due_ms > world->store.crashed_ms;
     if (message->will != SIM_WILL_ARMED && message->will != SIM_WILL_PENDING)
         return;
-    bool closed = message->will == SIM_WILL_ARMED && sim_session_closed_unseen(world, message->publisher);
+    bool closed =
+        message->will == SIM_WILL_ARMED && sim_session_closed_unseen(world, message->publisher);
     if (closed) {
         doubt_will(world, message);
     } else if (untimely) {
         message->will = SIM_WILL_CANCELLED;
     } else if (message->due_late_ms + SIM_LATENESS_MS >= cut->ms) {
         doubt_will(world, message);
-        message->accepted_tick = SIM_NEVER;
     }
 }
 
@@ -117,7 +119,6 @@ static uint32_t return_will(struct sim_world *world, const struct sim_session_wa
         return was->will;
     }
     doubt_will(world, message);
-    message->accepted_tick = SIM_NEVER; /* it may yet be cancelled */
     return SIM_NONE;
 }
 
@@ -139,7 +140,6 @@ static void return_wills(struct sim_world *world, struct sim_client *client,
     }
     if (session->doubt && kept != SIM_NONE) {
         doubt_will(world, sim_message_at(world, kept));
-        sim_message_at(world, kept)->accepted_tick = SIM_NEVER;
         session->will = SIM_NONE;
     }
 }
@@ -180,6 +180,7 @@ static void restart_history(struct sim_world *world, struct sim_client *client,
     struct sim_session_was first = {.will = SIM_NONE};
     if (was != NULL)
         first = *was;
+    first.session.doubt = client->session.doubt;
     first.first_turn = first.turn = 0;
     if (first.online && first.lost_ms == 0)
         first.lost_ms = world->store.crashed_ms;
@@ -199,7 +200,8 @@ static void return_session(struct sim_world *world, struct sim_client *client,
     struct sim_session *session = &client->session;
     struct sim_epoch *before = session->epoch;
     bool exists = was != NULL && is_stored(was);
-    *session = (struct sim_session){.exists = exists, .doubt = doubt && exists, .will = SIM_NONE};
+    doubt = exists && (doubt || was->session.doubt);
+    *session = (struct sim_session){.exists = exists, .doubt = doubt, .will = SIM_NONE};
     if (was != NULL) {
         session->expiry_s = was->session.expiry_s;
         session->epoch = was->session.epoch;

@@ -518,7 +518,7 @@ static void close_link(struct sim_world *world, struct sim_link *link)
 {
     if (!may_be_closed(world, link) || sim_lie(world, SIM_BREAK_CLOSE))
         complain_of_close(world, link);
-    world->output_lost |= world->profile.store;
+    world->output_lost |= world->profile.store || link->blocked;
     m5_conn_free(link->conn);
     link->conn = NULL;
     link->down_ended = true;

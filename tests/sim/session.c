@@ -32,11 +32,12 @@ static void cancel_will(struct sim_world *world, uint32_t will)
 static void await_will(struct sim_world *world, uint32_t will, uint64_t due_ms)
 {
     struct sim_message *message = sim_message_at(world, will);
-    if (message->will != SIM_WILL_UNSURE) { /* else it may have been published before */
-        message->will = SIM_WILL_PENDING;
-        message->first_fed_tick = world->tick;
+    if (message->will != SIM_WILL_UNSURE || message->first_fed_tick == SIM_NEVER) {
+        message->first_fed_tick = world->tick; /* else it may have been published before */
         message->first_fed_ms = world->now_ms;
     }
+    if (message->will != SIM_WILL_UNSURE)
+        message->will = SIM_WILL_PENDING;
     message->due_ms = message->due_late_ms = due_ms;
     message->last_fed_ms = SIM_NEVER / 2;
     sim_log(world, "will %llu is due at %llu", will, due_ms);
@@ -54,7 +55,7 @@ static void publish_will(struct sim_world *world, uint32_t will)
     message->accepted_tick = world->tick;
     message->transmissions = 1;
     if (message->retain)
-        sim_message_retained(world, will);
+        sim_message_retained(world, will, false);
 }
 
 void sim_session_wills_due(struct sim_world *world)

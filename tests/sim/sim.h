@@ -260,6 +260,7 @@ struct sim_message {
     uint64_t fed_turn;            /* when the engine took it; SIM_NEVER: not yet */
     uint64_t released_turn;       /* when it read the PUBREL */
     bool forgotten;               /* since a crash the broker may not know its packet id */
+    bool refusable;               /* commits failed when the engine took it, perhaps */
     bool stored;                  /* when the power went, it was */
     bool kept, id_kept;           /* somebody needs it, its QoS 2 packet id, to be in the store */
     bool voided;                  /* lost by a crash that may lose it: its level is not strict */
@@ -610,9 +611,10 @@ struct sim_epoch *sim_epoch_new(struct sim_world *world, struct sim_client *clie
 void sim_epoch_end(struct sim_world *world, struct sim_epoch *epoch);
 /* A member of the client's share name has gone, or may have. */
 void sim_group_left(struct sim_world *world, const struct sim_client *client);
-/* The engine has read a PUBLISH, or a will has become due. */
+/* The engine has read a PUBLISH. */
 void sim_message_fed(struct sim_world *world, uint32_t index);
-void sim_message_retained(struct sim_world *world, uint32_t index);
+/* The engine has stored it as its topic's retained message; @p doubt: perhaps not. */
+void sim_message_retained(struct sim_world *world, uint32_t index, bool doubt);
 
 /* ---- judge.c ---- */
 
@@ -663,8 +665,6 @@ void sim_store_seal(struct sim_world *world, uint32_t index);
 bool sim_store_has(const struct sim_world *world, uint32_t index, uint64_t turn);
 /* True when commits have failed since @p ms, or there is no telling. */
 bool sim_store_failed_since(const struct sim_world *world, uint64_t ms);
-/* Likewise since shortly before @p ms: a shard may not have known yet that they work again. */
-bool sim_store_failed_about(const struct sim_world *world, uint64_t ms);
 bool sim_store_failed_lately(const struct sim_world *world);
 bool sim_store_idle(const struct sim_world *world);
 struct sim_cut sim_store_cut(struct sim_world *world, bool survives);

@@ -141,14 +141,10 @@ bool sim_store_failed_since(const struct sim_world *world, uint64_t ms)
     return world->profile.store && world->profile.failing_disk && world->store.failed_ms >= ms;
 }
 
-bool sim_store_failed_about(const struct sim_world *world, uint64_t ms)
-{
-    return sim_store_failed_since(world, ms > SIM_UNDER_WAY_MS ? ms - SIM_UNDER_WAY_MS : 1);
-}
-
 bool sim_store_failed_lately(const struct sim_world *world)
 {
-    return sim_store_failed_about(world, world->now_ms);
+    uint64_t now_ms = world->now_ms;
+    return sim_store_failed_since(world, now_ms > SIM_UNDER_WAY_MS ? now_ms - SIM_UNDER_WAY_MS : 1);
 }
 
 bool sim_store_idle(const struct sim_world *world)
