@@ -69,12 +69,33 @@ static uint64_t wall(const struct m5_shard *shard, uint64_t time_ms)
     return time_ms == M5_NEVER ? M5_NEVER : time_ms + shard->engine->wall_ms;
 }
 
+/* ---- the broker ---- */
+
+static void note_alive(struct m5_shard *shard)
+{
+    if (shard->alive_ms != 0 && shard->now_ms - shard->alive_ms < M5_ALIVE_MS)
+        return;
+    shard->alive_ms = shard->now_ms;
+    struct m5_record_key key = m5_key_of(M5_RECORD_ALIVE, 0, 0);
+    uint8_t *at = m5_journal_put(shard, M5_STORE_PUT, m5_key_bytes(&key), M5_ALIVE_RECORD_SIZE);
+    if (at != NULL)
+        m5_write_u64(at, wall(shard, shard->now_ms));
+}
+
+void m5_persist_alive(struct m5_shard *shard)
+{
+    if (shard->journal.on && shard->stored_sessions > 0)
+        note_alive(shard);
+}
+
 /* ---- sessions ---- */
 
 void m5_persist_session(struct m5_shard *shard, struct m5_session *session)
 {
     if (!session->stored)
         return;
+    if (session->conn != NULL) /* after a crash its connection ended when we were last alive */
+        note_alive(shard);
     struct m5_session_record record = {.client_id = session->principal.client_id,
                                        .username = session->principal.username,
                                        .anonymous = session->principal.anonymous,
@@ -305,18 +326,4 @@ void m5_persist_mail_gone(struct m5_shard *shard, uint64_t number)
     struct m5_record_key key =
         m5_key_of(M5_RECORD_MAIL, number % M5_SHARDS_MAX, number / M5_SHARDS_MAX);
     m5_journal_put(shard, M5_STORE_DELETE, m5_key_bytes(&key), 0);
-}
-
-/* ---- the broker ---- */
-
-void m5_persist_alive(struct m5_shard *shard)
-{
-    bool due = shard->now_ms - shard->alive_ms >= M5_ALIVE_MS || shard->alive_ms == 0;
-    if (!shard->journal.on || !due || shard->stored_sessions == 0)
-        return;
-    shard->alive_ms = shard->now_ms;
-    struct m5_record_key key = m5_key_of(M5_RECORD_ALIVE, 0, 0);
-    uint8_t *at = m5_journal_put(shard, M5_STORE_PUT, m5_key_bytes(&key), M5_ALIVE_RECORD_SIZE);
-    if (at != NULL)
-        m5_write_u64(at, wall(shard, shard->now_ms));
 }
