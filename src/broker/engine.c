@@ -190,6 +190,7 @@ static void shard_fini(struct m5_engine *engine, struct m5_shard *shard)
     if (shard->engine == NULL)
         return;
     shard_close(shard);
+    m5_lingerers_fini(shard);
     m5_sys_free(shard);
     m5_mail_fini(shard);
     m5_hold_fini(shard);

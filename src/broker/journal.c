@@ -184,6 +184,7 @@ void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch)
     struct m5_journal *journal = &shard->journal;
     M5_ASSERT(batch->shard == shard->index && batch->position > journal->stored);
     journal->stored = batch->position;
+    m5_lingerers_release(shard, journal->stored);
     bool was_full = m5_journal_full(shard);
     batch_free(shard, batch);
     if (was_full && !m5_journal_full(shard))

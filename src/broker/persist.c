@@ -22,6 +22,11 @@ bool m5_is_stored_topic(const struct m5_shard *shard, struct mqtt5_bytes topic)
     return shard->journal.on && m5_durability_of(shard->engine, topic) != MQTT5_DURABILITY_MEMORY;
 }
 
+bool m5_journal_broken(const struct m5_shard *shard)
+{
+    return shard->journal.failing || shard->journal.ended;
+}
+
 bool m5_journal_full(const struct m5_shard *shard)
 {
     return shard->journal.bytes >= shard->config->store_bytes_max;

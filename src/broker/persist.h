@@ -20,6 +20,9 @@ enum mqtt5_durability m5_durability_of(const struct m5_engine *engine, struct mq
 bool m5_is_stored_topic(const struct m5_shard *shard, struct mqtt5_bytes topic);
 
 /* True when so much waits to be stored that publishers have to wait. */
+/* Nothing is stored at present: commits fail, or the journal has ended. */
+bool m5_journal_broken(const struct m5_shard *shard);
+
 bool m5_journal_full(const struct m5_shard *shard);
 
 /* The position of the journal that an answer waits for: to be durable, to be written

@@ -133,9 +133,7 @@ static bool capable(struct m5_conn *conn, const struct mqtt5_publish *publish)
 /* True when the message would have to be stored, and the store does not work. */
 static bool cannot_store(struct m5_shard *shard, const struct mqtt5_publish *publish)
 {
-    const struct m5_journal *journal = &shard->journal;
-    if (!journal->on || !(journal->failing || journal->ended) ||
-        !m5_is_stored_topic(shard, publish->topic))
+    if (!m5_journal_broken(shard) || !m5_is_stored_topic(shard, publish->topic))
         return false;
     bool stored = publish->retain;
     if (!stored && publish->qos > 0) {

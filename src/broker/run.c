@@ -686,17 +686,31 @@ static void acknowledge_all(struct m5_run *run, uint64_t position)
     }
 }
 
-/* Where the journal has to be stored up to before the publisher is answered. */
-static uint64_t position_of(struct m5_shard *shard, struct m5_run *run, uint64_t before)
+/* Where the journal has to be stored up to before the publisher is answered. @p before: where it
+ * was when the run began. */
+static uint64_t position_of(struct m5_shard *shard, struct m5_run *run, uint64_t before,
+                            enum mqtt5_durability durability)
 {
     struct m5_journal *journal = &shard->journal;
+    if (durability == MQTT5_DURABILITY_MEMORY || run->acknowledged == 0)
+        return 0;
+    if (m5_lingers_here(shard, &run->match)) /* after a crash it may be there again */
+        m5_journal_touch(shard);
     if (journal->position == before)
         return 0;
     if (run->publisher != NULL && run->publisher->stored && run->conn != NULL && !run->failed)
         for (uint32_t i = 0; i < run->count; i++)
             if (run->items[i].view.qos == 2)
                 m5_persist_incoming(shard, run->publisher, run->items[i].packet_id);
-    return m5_durability_position(m5_durability_of(shard->engine, run->topic), journal->position);
+    return m5_durability_position(durability, journal->position);
+}
+
+/* The level of the run's topic, as far as it matters. */
+static enum mqtt5_durability durability_of(const struct m5_shard *shard, const struct m5_run *run)
+{
+    if (!shard->journal.on || (run->match.stored == 0 && !shard->retained_set))
+        return MQTT5_DURABILITY_MEMORY;
+    return m5_durability_of(shard->engine, run->topic);
 }
 
 /* 3.x cannot be told that its messages were not taken: it sends them again, as new ones. */
@@ -734,8 +748,9 @@ void m5_run_flush(struct m5_shard *shard)
     if (run->count == 0)
         return;
     uint64_t before = shard->journal.position;
-    if (run->acknowledged > 0 && run->match.stored != 0)
-        run->store = m5_is_stored_topic(shard, run->topic);
+    enum mqtt5_durability durability = durability_of(shard, run);
+    run->store =
+        run->acknowledged > 0 && run->match.stored != 0 && durability != MQTT5_DURABILITY_MEMORY;
     if (shard->retained_set) /* it is stored when this position is */
         m5_journal_touch(shard);
     shard->retained_set = false;
@@ -744,7 +759,7 @@ void m5_run_flush(struct m5_shard *shard)
         if (run->match.shards >> shard->index & 1)
             m5_run_deliver_local(shard, run, run->match.nodes, run->match.count);
     }
-    uint64_t position = position_of(shard, run, before);
+    uint64_t position = position_of(shard, run, before, durability);
     if (run->acknowledged > 0 && run->conn != NULL)
         acknowledge(run, position);
     finish(shard, run);

@@ -75,6 +75,7 @@ struct m5_shard {
     struct m5_holds relaxed_holds; /* until it is written */
     uint64_t alive_ms;             /* when the store was last told that we live; 0: never */
     uint64_t ended_position;       /* of the journal, where the last stored session ended */
+    struct m5_lingerers lingerers; /* stored subscriptions whose end is not stored yet */
     uint32_t stored_sessions;      /* sessions that are stored */
     bool retained_set;             /* a retained message that is stored, by the run that comes */
     struct m5_chunk_store chunks;
@@ -164,6 +165,13 @@ static inline struct mqtt5_decode_limits m5_shard_limits(const struct m5_shard *
 {
     return (struct mqtt5_decode_limits){.user_properties_max = shard->config->user_properties_max,
                                         .topic_levels_max = shard->config->topic_levels_max};
+}
+
+/* A stored subscription that @p match has found, on this shard, may only linger. */
+static inline bool m5_lingers_here(const struct m5_shard *shard, const struct m5_match *match)
+{
+    return (match->stored >> shard->index & 1) != 0 &&
+           shard->lingerers.head != shard->lingerers.tail;
 }
 
 /* The session's connection if packets may be sent on it, else NULL. */

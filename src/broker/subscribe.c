@@ -76,7 +76,7 @@ static bool quota_reached(struct m5_conn *conn)
         M5_COUNT(shard, limit_subscriptions, 1);
     else if ((full = m5_engine_memory_full(shard->engine)))
         M5_COUNT(shard, limit_memory, 1);
-    else if ((full = conn->session->stored && (shard->journal.failing || shard->journal.ended)))
+    else if ((full = conn->session->stored && m5_journal_broken(shard)))
         M5_COUNT(shard, limit_store, 1);
     if (full)
         m5_event_limit(shard, conn, "subscriptions");

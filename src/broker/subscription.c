@@ -5,6 +5,7 @@
 #include "broker/shard.h"
 
 #define LIST_CAPACITY_MIN 1u
+#define LINGERERS_MIN     16u
 
 static size_t list_size(uint32_t capacity)
 {
@@ -34,7 +35,7 @@ struct m5_sub_list *m5_sub_list_pin(struct m5_shard *shard, const struct mqtt5_f
 void m5_sub_list_settle(struct m5_shard *shard, struct m5_index_node *node)
 {
     struct m5_sub_list *list = node->lists[shard->index];
-    if (list == NULL || list->count > 0 || list->groups != NULL)
+    if (list == NULL || list->count > 0 || list->groups != NULL || list->lingering > 0)
         return;
     m5_free(shard->allocator, list, list_size(list->capacity));
     node->lists[shard->index] = NULL;
@@ -89,6 +90,60 @@ static void list_remove(struct m5_shard *shard, struct m5_index_node *node, uint
         }
     }
     m5_sub_list_settle(shard, node);
+}
+
+/* ---- lingering ---- */
+
+static bool grow(struct m5_shard *shard, struct m5_lingerers *ring)
+{
+    uint32_t capacity = ring->capacity == 0 ? LINGERERS_MIN : ring->capacity * 2;
+    struct m5_lingerer *items = m5_alloc(shard->allocator, capacity * sizeof *items);
+    if (items == NULL)
+        return false;
+    for (uint64_t at = ring->head; at != ring->tail; at++)
+        items[at & (capacity - 1)] = ring->items[at & (ring->capacity - 1)];
+    m5_free(shard->allocator, ring->items, ring->capacity * sizeof *items);
+    ring->items = items;
+    ring->capacity = capacity;
+    return true;
+}
+
+/* The node has one stored subscriber less as soon as @p position is stored. Without memory at once:
+ * what it would guard against takes a crash as well. */
+static void end_stored(struct m5_shard *shard, struct m5_index_node *node, uint64_t position)
+{
+    const struct m5_journal *journal = &shard->journal;
+    struct m5_lingerers *ring = &shard->lingerers;
+    if (!journal->on || journal->restoring || position <= journal->stored ||
+        (ring->tail - ring->head == ring->capacity && !grow(shard, ring))) {
+        m5_sub_list_stored(shard, node, -1);
+        return;
+    }
+    ring->items[ring->tail++ & (ring->capacity - 1)] = (struct m5_lingerer){node, position};
+    node->lists[shard->index]->lingering++;
+}
+
+void m5_lingerers_release(struct m5_shard *shard, uint64_t position)
+{
+    struct m5_lingerers *ring = &shard->lingerers;
+    if (ring->head == ring->tail)
+        return;
+    while (ring->head != ring->tail) {
+        const struct m5_lingerer *first = &ring->items[ring->head & (ring->capacity - 1)];
+        if (first->position > position)
+            return;
+        ring->head++;
+        first->node->lists[shard->index]->lingering--;
+        m5_sub_list_stored(shard, first->node, -1);
+        m5_sub_list_settle(shard, first->node);
+    }
+    m5_free(shard->allocator, ring->items, ring->capacity * sizeof *ring->items);
+    *ring = (struct m5_lingerers){0};
+}
+
+void m5_lingerers_fini(struct m5_shard *shard)
+{
+    m5_lingerers_release(shard, UINT64_MAX);
 }
 
 /* ---- records ---- */
@@ -226,12 +281,13 @@ fail_record:
 void m5_subscription_change(struct m5_shard *shard, struct m5_subscription *subscription,
                             struct m5_sub_options options)
 {
-    int change = -(int)is_stored(subscription);
+    bool was_stored = is_stored(subscription);
     subscription->options = options;
-    change += is_stored(subscription);
     if (subscription->node != NULL) {
-        if (change != 0)
-            m5_sub_list_stored(shard, subscription->node, change);
+        if (was_stored && !is_stored(subscription)) /* its record comes next */
+            end_stored(shard, subscription->node, shard->journal.position + 1);
+        else if (!was_stored && is_stored(subscription))
+            m5_sub_list_stored(shard, subscription->node, 1);
         struct m5_sub_list *list = subscription->node->lists[shard->index];
         list->entries[subscription->position].options = options;
     }
@@ -244,8 +300,12 @@ void m5_subscriptions_stored(struct m5_shard *shard, struct m5_session *session,
          at = at->next) {
         struct m5_subscription *subscription =
             M5_CONTAINER_OF(at, struct m5_subscription, in_session);
-        if (subscription->node != NULL && subscription->options.qos > 0)
-            m5_sub_list_stored(shard, subscription->node, stored ? 1 : -1);
+        if (subscription->node == NULL || subscription->options.qos == 0)
+            continue;
+        if (stored)
+            m5_sub_list_stored(shard, subscription->node, 1);
+        else
+            end_stored(shard, subscription->node, shard->journal.position);
     }
 }
 
@@ -264,7 +324,7 @@ void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subs
         m5_free(shard->allocator, subscription->shared, subscription->shared->size);
     } else {
         if (is_stored(subscription))
-            m5_sub_list_stored(shard, subscription->node, -1);
+            end_stored(shard, subscription->node, shard->journal.position);
         list_remove(shard, subscription->node, subscription->position);
     }
     m5_pool_give(&shard->subscription_pool, subscription);

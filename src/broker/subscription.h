@@ -53,7 +53,8 @@ struct m5_sub_entry {
 struct m5_sub_list {
     struct m5_share_group *groups; /* linked */
     uint32_t count, capacity;
-    uint32_t stored; /* subscribers, and members of groups, whose messages are stored */
+    uint32_t stored;    /* subscribers, and members of groups, whose messages are stored */
+    uint32_t lingering; /* of these: those that have ended */
     struct m5_sub_entry entries[];
 };
 
@@ -87,6 +88,26 @@ void m5_subscription_remove(struct m5_shard *shard, struct m5_subscription *subs
 /* All subscriptions of @p session get stored messages from now on, or none does any more; groups of
  * other shards learn it when it joins or leaves. */
 void m5_subscriptions_stored(struct m5_shard *shard, struct m5_session *session, bool stored);
+
+/* A stored subscription that has ended lingers: its node counts it as stored until its end is. Else
+ * a message that it would have got might be acknowledged, and a crash bring it back without. From
+ * other shards such a message comes as mail, which is in the store until this shard has stored what
+ * it made of it: nothing, and that is behind the end. */
+struct m5_lingerer {
+    struct m5_index_node *node;
+    uint64_t position; /* of the journal */
+};
+
+/* A ring, by position. */
+struct m5_lingerers {
+    struct m5_lingerer *items;
+    uint32_t capacity; /* a power of two, or 0 */
+    uint64_t head, tail;
+};
+
+/* Lets go what ended up to @p position. */
+void m5_lingerers_release(struct m5_shard *shard, uint64_t position);
+void m5_lingerers_fini(struct m5_shard *shard);
 
 /* @p change more subscribers of the node's list on this shard have their messages stored. */
 void m5_sub_list_stored(struct m5_shard *shard, struct m5_index_node *node, int change);
