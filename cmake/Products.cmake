@@ -31,7 +31,8 @@ m5_library(mqtt5_protocol mqtt5-protocol protocol base protocol)
 m5_library(mqtt5 mqtt5 mqtt5 base protocol client broker transport host)
 foreach(target IN ITEMS mqtt5_shared mqtt5_static)
     if(TARGET ${target})
-        target_link_libraries(${target} PUBLIC Threads::Threads lmdb yaml gnutls ${m5_auth_libraries})
+        target_link_libraries(${target} PUBLIC Threads::Threads lmdb yaml gnutls
+            ${m5_auth_libraries})
     endif()
 endforeach()
 

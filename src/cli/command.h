@@ -20,6 +20,7 @@ struct cli_command {
     const char *notes;                       /* shown below the options; may be NULL */
     const char *exits;                       /* exit codes beyond 0, 1 and 2; may be NULL */
     const struct cli_option *const *tables;  /* NULL at the end */
+    const struct cli_option *(*made)(void);  /* a table behind them, made at run time, or NULL */
     size_t options_size;                     /* of the struct that the tables fill */
     size_t operands_max;                     /* arguments that are not options */
     int (*run)(const struct cli_call *call); /* gives an enum cli_exit */

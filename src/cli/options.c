@@ -3,6 +3,7 @@
 #include "cli/options.h"
 
 #include "cli/command.h"
+#include "host/config/value.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -35,7 +36,12 @@ const struct cli_option *cli_option_at(const struct cli_command *command, size_t
                 return option;
         }
     }
-    return NULL;
+    const struct cli_option *option = command->made == NULL ? NULL : command->made();
+    while (option != NULL && option->name != NULL && position > 0) {
+        option++;
+        position--;
+    }
+    return option == NULL || option->name == NULL ? NULL : option;
 }
 
 static size_t option_count(const struct cli_command *command)
@@ -96,38 +102,9 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct reader *reader, co
     return false;
 }
 
-/* Levenshtein distance, words cut at CLI_NAME_SIZE. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[CLI_NAME_SIZE + 1];
-    const size_t a_size = strnlen(a, CLI_NAME_SIZE), b_size = strnlen(b, CLI_NAME_SIZE);
-    for (size_t j = 0; j <= b_size; j++)
-        row[j] = j;
-    for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            diagonal = row[j];
-            row[j] = change < gap ? change : gap;
-        }
-    }
-    return row[b_size];
-}
-
 const char *cli_suggest(const char *text, const char *const *names)
 {
-    const char *best = NULL;
-    size_t best_distance = strlen(text) / 3 + 2; /* farther than this is no slip of the finger */
-    for (; *names != NULL; names++) {
-        const size_t d = distance(text, *names);
-        if (d < best_distance) {
-            best_distance = d;
-            best = *names;
-        }
-    }
-    return best;
+    return m5_value_suggest(text, names);
 }
 
 static bool fail_unknown(struct reader *reader, const char *name)
@@ -152,72 +129,6 @@ static bool fail_unknown(struct reader *reader, const char *name)
 
 /* ---- values ---- */
 
-struct unit {
-    const char *name;
-    uint64_t factor;
-};
-
-static const struct unit second_units[] = {{"s", 1},    {"sec", 1},   {"m", 60}, {"min", 60},
-                                           {"h", 3600}, {"d", 86400}, {NULL, 0}};
-static const struct unit millisecond_units[] = {{"ms", 1},      {"s", 1000},    {"m", 60000},
-                                                {"min", 60000}, {"h", 3600000}, {"d", 86400000},
-                                                {NULL, 0}};
-static const struct unit size_units[] = {{"B", 1},         {"kB", 1000},        {"KB", 1000},
-                                         {"MB", 1000000},  {"GB", 1000000000},  {"K", 1024},
-                                         {"M", 1048576},   {"G", 1073741824},   {"KiB", 1024},
-                                         {"MiB", 1048576}, {"GiB", 1073741824}, {NULL, 0}};
-
-static uint64_t unit_factor(const struct unit *units, const char *name, size_t size)
-{
-    for (; units != NULL && units->name != NULL; units++) {
-        if (strlen(units->name) == size && memcmp(units->name, name, size) == 0)
-            return units->factor;
-    }
-    return 0;
-}
-
-/* Reads a number, or a sum of numbers with units (1m30s). False when the text is none. */
-static bool read_number(const char *text, const struct unit *units, uint64_t *out)
-{
-    uint64_t sum = 0;
-    if (*text == 0)
-        return false;
-    for (bool first = true; *text != 0; first = false) {
-        if (!isdigit((unsigned char)*text))
-            return false;
-        char *end;
-        errno = 0;
-        uint64_t part = strtoull(text, &end, 10);
-        const size_t unit_size = strspn(end, "abcdefghijklmnopqrstuvwxyzBKMGT");
-        const uint64_t factor =
-            unit_size > 0 ? unit_factor(units, end, unit_size) : (first && *end == 0 ? 1 : 0);
-        if (errno != 0 || factor == 0 || __builtin_mul_overflow(part, factor, &part) ||
-            __builtin_add_overflow(sum, part, &sum))
-            return false;
-        text = end + unit_size;
-    }
-    *out = sum;
-    return true;
-}
-
-static bool is_never(const char *text)
-{
-    return strcmp(text, "never") == 0 || strcmp(text, "-1") == 0 ||
-           strcmp(text, "\xE2\x88\x9E") == 0; /* the sign for infinity */
-}
-
-static bool read_bool(const char *text, bool *out)
-{
-    static const char *const words[] = {"false", "true", "0", "1", "no", "yes", "off", "on"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        if (strcmp(text, words[i]) == 0) {
-            *out = i % 2 != 0;
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool add_string(struct cli_strings *strings, const char *text)
 {
     const char **items = realloc(strings->items, (strings->count + 1) * sizeof *items);
@@ -228,22 +139,26 @@ static bool add_string(struct cli_strings *strings, const char *text)
     return true;
 }
 
+static enum m5_unit unit_of(enum cli_type type)
+{
+    switch (type) {
+    case CLI_SECONDS: return M5_UNIT_SECONDS;
+    case CLI_MILLISECONDS: return M5_UNIT_MILLISECONDS;
+    case CLI_SIZE: return M5_UNIT_BYTES;
+    default: return M5_UNIT_NONE;
+    }
+}
+
 static bool set_number(struct reader *reader, const struct cli_option *option, const char *text,
                        const char *label, uint64_t *out)
 {
-    static const struct unit *const units[] = {[CLI_SECONDS] = second_units,
-                                               [CLI_MILLISECONDS] = millisecond_units,
-                                               [CLI_SIZE] = size_units};
-    static const char *const kinds[] = {[CLI_INTEGER] = "a whole number",
-                                        [CLI_SECONDS] = "a duration like 30, 30s or 1m30s",
-                                        [CLI_MILLISECONDS] = "a duration like 250, 250ms or 2s",
-                                        [CLI_SIZE] = "a size like 4096, 64KiB or 16MiB"};
-    if (option->endless && is_never(text)) {
+    const enum m5_unit unit = unit_of(option->type);
+    if (option->endless && m5_value_is_never(text)) {
         *out = option->max;
         return true;
     }
-    if (!read_number(text, option->type == CLI_INTEGER ? NULL : units[option->type], out))
-        return fail(reader, "%s wants %s, not \"%s\"", label, kinds[option->type], text);
+    if (!m5_value_number(text, unit, out))
+        return fail(reader, "%s wants %s, not \"%s\"", label, m5_value_kind(unit), text);
     const bool bounded = option->min != 0 || option->max != 0;
     if (bounded && (*out < option->min || *out > option->max))
         return fail(reader, "%s must be %llu to %llu, not %s", label,
@@ -273,14 +188,16 @@ static bool set_value(struct reader *reader, const struct cli_option *option, co
                       const char *label)
 {
     void *field = (char *)reader->call->options + option->offset;
-    switch (option->type) {
-    case CLI_STRING:
-        if (option->repeatable)
-            return add_string(field, text) || fail(reader, "out of memory");
+    if (option->repeatable)
+        return add_string(field, text) || fail(reader, "out of memory");
+    if (option->is_text || option->type == CLI_STRING) {
         *(const char **)field = text;
         return true;
+    }
+    switch (option->type) {
+    case CLI_STRING: break;
     case CLI_BOOL:
-        return read_bool(text, field) ||
+        return m5_value_bool(text, field) ||
                fail(reader, "%s wants true or false, not \"%s\"", label, text);
     case CLI_INTEGER:
     case CLI_SECONDS:

@@ -46,6 +46,7 @@ struct cli_option {
     enum cli_type type;
     bool repeatable;                  /* CLI_STRING only; else the last one counts */
     bool whole;                       /* repeatable: commas are part of the value */
+    bool is_text;                     /* the field is a const char *: somebody else reads it */
     bool endless;                     /* CLI_SECONDS: "never" stands for `max` */
     size_t offset;                    /* of the field, offsetof(struct ..., field) */
     uint64_t min, max;                /* numbers; both 0 = any */

@@ -42,6 +42,8 @@
     X(LIMIT_REACHED, WARNING, "limit.reached")               \
     X(FILES_RELOADED, INFO, "files.reloaded")                \
     X(FILES_WRONG, ERROR, "files.wrong")                     \
+    X(CONFIG_CHANGED, INFO, "config.changed")                \
+    X(CONFIG_RESTART, WARNING, "config.restart_needed")      \
     X(STORE_READY, INFO, "store.ready")                      \
     X(STORE_DAMAGED, ERROR, "store.damaged")                 \
     X(STORE_FAILING, ERROR, "store.failing")                 \

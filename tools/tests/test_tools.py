@@ -355,8 +355,9 @@ class Setup(Tree):
 
     def test_only_what_is_missing_is_installed(self):
         status, output, calls = self.run_setup('build-essential cmake ninja-build pkg-config '
-                                               'liblmdb-dev libyaml-dev libargon2-dev libgnutls28-dev '
-                                               'libjansson-dev libmosquitto-dev libpaho-mqtt-dev '
+                                               'liblmdb-dev libyaml-dev libargon2-dev '
+                                               'libgnutls28-dev libjansson-dev '
+                                               'libmosquitto-dev libpaho-mqtt-dev '
                                                'mosquitto clang-14 python3 libcmocka-dev llvm-14')
         self.assertEqual(status, 0, output)
         self.assertIn('update', calls)

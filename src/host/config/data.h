@@ -54,6 +54,12 @@ enum m5_auth_method {
     M5_AUTH_JWT_FEDERATED
 };
 
+/* `rate_limit` of auth_config. */
+struct m5_config_rate_limit {
+    bool enabled;
+    struct mqtt5_lockout lockout;
+};
+
 /* `auth` of a listener, and `auth_config`. */
 struct m5_config_auth {
     struct m5_place place;
@@ -61,6 +67,7 @@ struct m5_config_auth {
     enum m5_auth_method method;
     const char *acl_file; /* auth_config only */
     struct m5_config_issuer *jwt;
+    struct m5_config_rate_limit *rate_limit;
     const struct m5_config_issuer *issuers;
     size_t issuer_count;
     struct mqtt5_auth_options options;
@@ -141,6 +148,12 @@ bool m5_config_can_login(const struct mqtt5_auth_options *auth);
 /* True when only this machine reaches it; true when its transport proves who connects. */
 bool m5_listener_is_local(const struct mqtt5_listener *listener);
 bool m5_listener_proves(const struct mqtt5_listener *listener);
+
+#define M5_CONFIG_ADDRESS_SIZE 320
+
+/* Where it listens, for people. */
+void m5_listener_write_address(const struct mqtt5_listener *listener,
+                               char out[M5_CONFIG_ADDRESS_SIZE]);
 
 /* Gives the fields of @p base, the struct of @p section, their defaults. False when one of them is
  * no value of its key: a mistake in the schema. */

@@ -214,6 +214,12 @@ bool m5_config_can_login(const struct mqtt5_auth_options *auth)
 static bool make_auth(struct finish *finish, struct m5_config_auth *auth)
 {
     const bool ok = make_issuers(finish, auth);
+    if (auth->rate_limit != NULL) {
+        struct mqtt5_lockout lockout = auth->rate_limit->lockout;
+        if (!auth->rate_limit->enabled)
+            lockout.failures = UINT32_MAX;
+        auth->options.address_lockout = auth->options.user_lockout = lockout;
+    }
     auth->options.allow_anonymous = auth->allow_anonymous == M5_SWITCH_ON;
     return check_method(finish, auth) && ok;
 }
@@ -394,6 +400,10 @@ static bool check_listener(struct finish *finish, const struct m5_config_listene
     const bool is_unix = transport == MQTT5_TRANSPORT_UNIX;
     const bool is_tls = transport == MQTT5_TRANSPORT_TLS || transport == MQTT5_TRANSPORT_WSS;
     const uint32_t size = from->listener.maximum_packet_size;
+    if (from->listener.proxy_protocol != MQTT5_PROXY_OFF && from->listener.proxy_trusted_count == 0)
+        return refuse(finish, from->place, "listeners",
+                      "proxy: trusted must name the networks of the proxies, or every connection "
+                      "is closed");
     if (is_unix != (from->listener.path != NULL) || is_unix == (from->bind != NULL))
         return refuse(finish, from->place, "listeners",
                       is_unix ? "transport unix needs a path, and no bind"
@@ -448,6 +458,10 @@ static bool make_listeners(struct finish *finish)
     struct m5_config *config = finish->config;
     const struct mqtt5_listener model = {.transport = MQTT5_TRANSPORT_TCP};
     bool ok = add_short(finish, &config->bind, config->bind.place, "bind_addresses", &model);
+    if (config->proxy_protocol != MQTT5_PROXY_OFF && config->proxy_trusted.count == 0)
+        ok = refuse(finish, (struct m5_place){.file = config->file}, "proxy_config.trusted",
+                    "must name the networks of the proxies (--proxy-trusted), or every connection "
+                    "is closed");
     ok = add_tls(finish) && ok;
     ok = add_websockets(finish) && ok;
     ok = add_unix(finish) && ok;
@@ -485,14 +499,15 @@ bool m5_listener_proves(const struct mqtt5_listener *listener)
                                       listener->tls->psk_file != NULL));
 }
 
-static const char *address_of(const struct mqtt5_listener *listener, char out[320])
+void m5_listener_write_address(const struct mqtt5_listener *listener,
+                               char out[M5_CONFIG_ADDRESS_SIZE])
 {
     if (listener->transport == MQTT5_TRANSPORT_UNIX)
-        snprintf(out, 320, "%s", listener->path);
+        snprintf(out, M5_CONFIG_ADDRESS_SIZE, "%s", listener->path);
     else
-        snprintf(out, 320, strchr(listener->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
+        snprintf(out, M5_CONFIG_ADDRESS_SIZE,
+                 strchr(listener->host, ':') != NULL ? "[%s]:%u" : "%s:%u",
                  listener->host[0] == 0 ? "*" : listener->host, (unsigned)listener->port);
-    return out;
 }
 
 /* True when clients without a name are served there; refuses a listener where nobody could be, and
@@ -501,7 +516,8 @@ static bool check_entrance(struct finish *finish, size_t index, const struct m5_
 {
     const struct m5_config *config = finish->config;
     const struct mqtt5_listener *listener = &config->made[index];
-    char address[320];
+    char address[M5_CONFIG_ADDRESS_SIZE];
+    m5_listener_write_address(listener, address);
     if (auth->allow_anonymous == M5_SWITCH_ON || m5_config_can_login(&auth->options) ||
         m5_listener_proves(listener))
         return true;
@@ -512,7 +528,7 @@ static bool check_entrance(struct finish *finish, size_t index, const struct m5_
             "allow_anonymous is false and there is no way to log in, which leaves "
             "nobody who can connect to %s: give an --auth-password-file "
             "(auth_config.password_file)",
-            address_of(listener, address));
+            address);
     if (m5_listener_is_local(listener))
         return true;
     return m5_problem_add(finish->problems, M5_PROBLEM_ERROR, "open", config->places[index],
@@ -520,7 +536,7 @@ static bool check_entrance(struct finish *finish, size_t index, const struct m5_
                           "%s can be reached from other machines: give an --auth-password-file "
                           "(auth_config.password_file), or --allow-anonymous "
                           "(auth_config.allow_anonymous: true) to serve everybody there",
-                          address_of(listener, address));
+                          address);
 }
 
 /* The default listeners are there when no other is: on this machine only. */

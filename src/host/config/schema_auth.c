@@ -335,6 +335,71 @@ static const struct m5_key http_keys[] = {
 };
 static const struct m5_section http = {.keys = http_keys, .size = sizeof(struct m5_config_auth)};
 
+/* ---- lock-outs ---- */
+
+#define LOCKOUT_KEYS(member, count, within, locked)                                           \
+    {.name = "failures",                                                                      \
+     .type = M5_KEY_INTEGER,                                                                  \
+     M5_AT(m5_config_auth, options.member.failures),                                          \
+     .least = 1,                                                                              \
+     .most = UINT32_MAX,                                                                      \
+     .is_endless = true,                                                                      \
+     .standard = count,                                                                       \
+     .help = "failed logins that lock; never = as many as they like"},                        \
+        {.name = "window",                                                                    \
+         .type = M5_KEY_SECONDS,                                                              \
+         M5_AT(m5_config_auth, options.member.window_s),                                      \
+         .least = 1,                                                                          \
+         .most = UINT32_MAX,                                                                  \
+         .standard = within,                                                                  \
+         .help = "within this time, counted from the first"},                                 \
+    {                                                                                         \
+        .name = "lock", .type = M5_KEY_SECONDS, M5_AT(m5_config_auth, options.member.lock_s), \
+        .least = 1, .most = UINT32_MAX, .standard = locked,                                   \
+        .help = "how long, counted from the last"                                             \
+    }
+
+static const struct m5_key address_lockout_keys[] = {
+    LOCKOUT_KEYS(address_lockout, "20", "10m", "15m"), {.name = NULL}};
+static const struct m5_section address_lockout = {.keys = address_lockout_keys,
+                                                  .size = sizeof(struct m5_config_auth)};
+static const struct m5_key user_lockout_keys[] = {LOCKOUT_KEYS(user_lockout, "50", "10m", "1m"),
+                                                  {.name = NULL}};
+static const struct m5_section user_lockout = {.keys = user_lockout_keys,
+                                               .size = sizeof(struct m5_config_auth)};
+
+static const struct m5_key rate_limit_keys[] = {
+    {.name = "enabled",
+     .type = M5_KEY_BOOL,
+     M5_AT(m5_config_rate_limit, enabled),
+     .standard = "true",
+     .help = "false: nobody is locked out"},
+    {.name = "max_attempts",
+     .type = M5_KEY_INTEGER,
+     M5_AT(m5_config_rate_limit, lockout.failures),
+     .least = 1,
+     .most = UINT32_MAX,
+     .standard = "5",
+     .help = "as failures of both lock-outs"},
+    {.name = "window_secs",
+     .type = M5_KEY_SECONDS,
+     M5_AT(m5_config_rate_limit, lockout.window_s),
+     .least = 1,
+     .most = UINT32_MAX,
+     .standard = "1m",
+     .help = "as window of both lock-outs"},
+    {.name = "lockout_secs",
+     .type = M5_KEY_SECONDS,
+     M5_AT(m5_config_rate_limit, lockout.lock_s),
+     .least = 1,
+     .most = UINT32_MAX,
+     .standard = "5m",
+     .help = "as lock of both lock-outs"},
+    {.name = NULL},
+};
+static const struct m5_section rate_limit = {.keys = rate_limit_keys,
+                                             .size = sizeof(struct m5_config_rate_limit)};
+
 /* ---- auth and auth_config ---- */
 
 #define AUTH_KEYS                                                                                 \
@@ -386,6 +451,20 @@ static const struct m5_section http = {.keys = http_keys, .size = sizeof(struct 
          .has_flags = true,                                                                       \
          .section = &http,                                                                        \
          .help = "a service that knows the users"},                                               \
+        {.name = "address_lockout",                                                               \
+         .type = M5_KEY_SECTION,                                                                  \
+         .section = &address_lockout,                                                             \
+         .help = "an address whose logins fail too often has to wait"},                           \
+        {.name = "user_lockout",                                                                  \
+         .type = M5_KEY_SECTION,                                                                  \
+         .section = &user_lockout,                                                                \
+         .help = "so does a user; shorter, since others could lock him out on purpose"},          \
+        {.name = "rate_limit",                                                                    \
+         .type = M5_KEY_SECTION,                                                                  \
+         M5_INSIDE(m5_config_auth, rate_limit),                                                   \
+         .is_pointer = true,                                                                      \
+         .section = &rate_limit,                                                                  \
+         .help = "both lock-outs in one"},                                                        \
         {.name = "plain_without_tls",                                                             \
          .type = M5_KEY_BOOL,                                                                     \
          M5_AT(m5_config_auth, options.plain_without_tls),                                        \

@@ -170,6 +170,7 @@ static const struct m5_section certificate = {.keys = certificate_keys,
          M5_AT(m5_config_tls, options.session_tickets),                                           \
          .standard = "true",                                                                      \
          .flag = "no-tls-session-tickets",                                                        \
+         .flag_help = "make every client do a full handshake",                                    \
          .is_inverted = true,                                                                     \
          .help = "clients that return need no full handshake"},                                   \
     {                                                                                             \
