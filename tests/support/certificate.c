@@ -61,15 +61,36 @@ static void set_common_name(gnutls_x509_crt_t certificate, struct mqtt5_bytes na
          "a common name");
 }
 
+/* Tags of GeneralName (RFC 5280, 4.2.1.6). */
+static uint8_t tag_of(gnutls_x509_subject_alt_name_t type)
+{
+    switch (type) {
+    case GNUTLS_SAN_RFC822NAME: return 0x81;
+    case GNUTLS_SAN_URI: return 0x86;
+    case GNUTLS_SAN_IPADDRESS: return 0x87;
+    default: return 0x82;
+    }
+}
+
+/* Written byte by byte: GnuTLS would cut names at a NUL. */
 static void set_names(gnutls_x509_crt_t certificate, const struct test_certificate_spec *spec)
 {
+    uint8_t der[2 + TEST_NAMES_MAX * 32] = {0x30};
+    size_t used = 2;
     for (size_t i = 0; i < TEST_NAMES_MAX && spec->names[i].type != 0; i++) {
         const struct test_name *name = &spec->names[i];
         const size_t size = name->size > 0 ? name->size : strlen(name->text);
-        must(gnutls_x509_crt_set_subject_alt_name(certificate, name->type, name->text,
-                                                  (unsigned)size, GNUTLS_FSAN_APPEND),
-             "an alternative name");
+        if (used + 2 + size > 0x7F)
+            abort();
+        der[used++] = tag_of(name->type);
+        der[used++] = (uint8_t)size;
+        memcpy(der + used, name->text, size);
+        used += size;
     }
+    der[1] = (uint8_t)(used - 2);
+    if (used > 2)
+        must(gnutls_x509_crt_set_extension_by_oid(certificate, "2.5.29.17", der, used, 0),
+             "alternative names");
 }
 
 static void set_use(gnutls_x509_crt_t certificate, const struct test_certificate_spec *spec)

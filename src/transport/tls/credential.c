@@ -7,6 +7,7 @@
 #include <gnutls/ocsp.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 
 /* How a file is called in sentences, or what came from memory. */
 static const char *name_of(const char *file, const char *otherwise)
@@ -242,20 +243,51 @@ bool m5_tls_trust_system(struct m5_tls_config *config, struct m5_tls_error *erro
                               "ca-certificates); install that, or name a CA file");
 }
 
+/* GnuTLS would go on with a list that has had its day; while it is read, somebody can be told. */
+static bool check_lists(gnutls_x509_crl_t *lists, unsigned count, const char *file,
+                        struct m5_tls_error *error)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char date[M5_TLS_DATE_SIZE];
+        const time_t next = gnutls_x509_crl_get_next_update(lists[i]);
+        if (next != (time_t)-1 && next < time(NULL))
+            return m5_tls_fail(error,
+                               "%s: this list of revoked certificates is out of date since %s; "
+                               "fetch the new one",
+                               file, m5_tls_date(next, date));
+    }
+    return true;
+}
+
+static bool add_lists(struct m5_tls_config *config, gnutls_x509_crl_t *lists, unsigned count,
+                      struct m5_tls_error *error)
+{
+    for (size_t i = 0; i < config->certificate_count; i++) {
+        if (gnutls_certificate_set_x509_crl(config->certificates[i], lists, (int)count) < 0)
+            return m5_tls_fail(error, "out of memory");
+    }
+    return true;
+}
+
 bool m5_tls_revoke(struct m5_tls_config *config, const char *crl_file, struct m5_tls_error *error)
 {
     struct m5_tls_blob blob = {0};
+    gnutls_x509_crl_t *lists = NULL;
+    unsigned count = 0;
     bool done = m5_tls_blob_load(&blob, crl_file, m5_bytes(NULL, 0), error);
     const gnutls_datum_t data = m5_tls_datum(&blob);
-    for (size_t i = 0; done && i < config->certificate_count; i++) {
-        const int count = gnutls_certificate_set_x509_crl_mem(config->certificates[i], &data,
-                                                              m5_tls_format_of(&blob));
-        if (count <= 0)
-            done = m5_tls_fail(error,
-                               "%s: no list of revoked certificates can be read from it "
-                               "(%s); PEM or DER is wanted",
-                               crl_file, count < 0 ? gnutls_strerror(count) : "there is none");
-    }
+    const int result =
+        done ? gnutls_x509_crl_list_import2(&lists, &count, &data, m5_tls_format_of(&blob), 0) : 0;
+    if (done && (result < 0 || count == 0))
+        done = m5_tls_fail(error,
+                           "%s: no list of revoked certificates can be read from it (%s); "
+                           "PEM or DER is wanted",
+                           crl_file, result < 0 ? gnutls_strerror(result) : "there is none");
+    done = done && check_lists(lists, count, crl_file, error) &&
+           add_lists(config, lists, count, error);
+    for (unsigned i = 0; i < count; i++)
+        gnutls_x509_crl_deinit(lists[i]);
+    gnutls_free(lists);
     m5_tls_blob_fini(&blob);
     return done;
 }

@@ -10,8 +10,6 @@
 
 #include <time.h>
 
-#define DATE_SIZE 16u
-
 /* ASN.1 tags of strings whose bytes are ASCII or UTF-8. */
 enum { TAG_UTF8 = 12, TAG_PRINTABLE = 19, TAG_IA5 = 22 };
 
@@ -131,15 +129,6 @@ gnutls_x509_crt_t m5_tls_certificate_of(gnutls_session_t session)
 
 /* ---- why it is not to be trusted ---- */
 
-static const char *date_of(time_t when, char out[DATE_SIZE])
-{
-    struct tm parts;
-    if (when == (time_t)-1 || gmtime_r(&when, &parts) == NULL ||
-        strftime(out, DATE_SIZE, "%Y-%m-%d", &parts) == 0)
-        return "an unknown date";
-    return out;
-}
-
 /* Dates of the certificate in the peer's chain that has @p status: the first one outside of its
  * time. */
 static time_t find_date(gnutls_session_t session, bool is_expired)
@@ -211,9 +200,9 @@ static const struct reason reasons[] = {
     {GNUTLS_CERT_PURPOSE_MISMATCH, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
      "is not meant for this use (its extended key usage says for what)"},
     {GNUTLS_CERT_REVOCATION_DATA_SUPERSEDED, GNUTLS_A_CERTIFICATE_UNKNOWN,
-     "cannot be checked: the list of revoked certificates is out of date; fetch the new one"},
+     "cannot be checked: the word on its revocation is out of date"},
     {GNUTLS_CERT_REVOCATION_DATA_ISSUED_IN_FUTURE, GNUTLS_A_CERTIFICATE_UNKNOWN,
-     "cannot be checked: the list of revoked certificates is from the future"},
+     "cannot be checked: the word on its revocation is from the future; is our clock right?"},
     {GNUTLS_CERT_MISSING_OCSP_STATUS, GNUTLS_A_BAD_CERTIFICATE,
      "wants an OCSP response to come with it, and there is none"},
     {GNUTLS_CERT_INVALID_OCSP_STATUS, GNUTLS_A_BAD_CERTIFICATE,
@@ -237,9 +226,9 @@ static const struct reason *find_reason(unsigned status)
 static void explain_with_date(gnutls_session_t session, const struct reason *reason,
                               const char *whose, char *why)
 {
-    char date[DATE_SIZE];
+    char date[M5_TLS_DATE_SIZE];
     const bool is_expired = reason->status == GNUTLS_CERT_EXPIRED;
-    const char *text = date_of(find_date(session, is_expired), date);
+    const char *text = m5_tls_date(find_date(session, is_expired), date);
     m5_tls_print(why, M5_TLS_SENTENCE_SIZE,
                  is_expired
                      ? "the certificate of the %s has expired on %s"

@@ -85,6 +85,15 @@ bool m5_tls_fail(struct m5_tls_error *error, const char *format, ...)
     return false;
 }
 
+const char *m5_tls_date(time_t when, char out[M5_TLS_DATE_SIZE])
+{
+    struct tm parts;
+    if (when == (time_t)-1 || gmtime_r(&when, &parts) == NULL ||
+        strftime(out, M5_TLS_DATE_SIZE, "%Y-%m-%d", &parts) == 0)
+        return "an unknown date";
+    return out;
+}
+
 /* ---- files ---- */
 
 static bool make_blob(struct m5_tls_blob *blob, size_t size, struct m5_tls_error *error)

@@ -6,6 +6,7 @@
 #include "transport/tls/tls.h"
 
 #include <gnutls/gnutls.h>
+#include <time.h>
 
 /* True for UTF-8 of 1 to M5_TLS_NAME_SIZE - 1 bytes without NUL and control characters: what may
  * become a user name [MQTT-1.5.4-1] [MQTT-1.5.4-2]. */
@@ -21,6 +22,11 @@ bool m5_tls_fail(struct m5_tls_error *error, const char *format, ...)
 /* snprintf(), after which nothing but printable UTF-8 is left: '?' stands for the rest. */
 void m5_tls_print(char *out, size_t size, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+#define M5_TLS_DATE_SIZE 16u
+
+/* "2024-01-02", in UTC. */
+const char *m5_tls_date(time_t when, char out[M5_TLS_DATE_SIZE]);
 
 /* A file's content, or a copy of what lay in memory already; a zero follows it. */
 struct m5_tls_blob {
