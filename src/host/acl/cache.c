@@ -95,6 +95,7 @@ static bool ask(const struct m5_acl *acl, const struct m5_principal *who, enum m
     switch (action) {
     case M5_ACL_MAY_WRITE: return m5_acl_may_write(acl, who, topic).allowed;
     case M5_ACL_MAY_READ: return m5_acl_may_read(acl, who, topic).allowed;
+    case M5_ACL_MAY_UNSUBSCRIBE: return true;
     case M5_ACL_MAY_SUBSCRIBE: break;
     }
     return m5_acl_may_subscribe(acl, who, topic).allowed;

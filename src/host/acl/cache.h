@@ -14,7 +14,12 @@
 #define M5_ACL_CACHE_SLOTS 2048u /* a power of two; 256 KiB in all */
 #define M5_ACL_SLOT_TEXT   114u  /* bytes of user name, client identifier and topic */
 
-enum m5_acl_action { M5_ACL_MAY_WRITE, M5_ACL_MAY_READ, M5_ACL_MAY_SUBSCRIBE };
+enum m5_acl_action {
+    M5_ACL_MAY_WRITE,
+    M5_ACL_MAY_READ,
+    M5_ACL_MAY_SUBSCRIBE,
+    M5_ACL_MAY_UNSUBSCRIBE /* everybody may, but for dynamic security */
+};
 
 struct m5_acl_slot {
     uint32_t hash; /* 0: empty */

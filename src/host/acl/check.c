@@ -124,8 +124,8 @@ static bool take_value(struct mqtt5_bytes *level, struct mqtt5_bytes value)
     return is_safe(value) && take(level, value);
 }
 
-static bool template_matches(const struct m5_principal *who, struct mqtt5_bytes template,
-                             struct mqtt5_bytes level)
+bool m5_acl_level_matches(const struct m5_principal *who, struct mqtt5_bytes template,
+                          struct mqtt5_bytes level)
 {
     const struct mqtt5_bytes nobody = {0};
     for (size_t i = 0; i < template.len; i++) {
@@ -163,7 +163,7 @@ static bool enters_template(const struct question *question, const struct step *
     const struct mqtt5_bytes template = question->acl->nodes[step->node - 1].level;
     if (is_hidden(level, step->depth) && template.data[0] != '$')
         return false;
-    return template_matches(question->who, template, level->text);
+    return m5_acl_level_matches(question->who, template, level->text);
 }
 
 /* "+/#" covers "#" too, and "/+/#" covers "/#": '#' stands for the level before it as well, but no

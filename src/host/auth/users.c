@@ -139,6 +139,39 @@ struct m5_users *m5_users_new(const struct mqtt5_allocator *allocator, struct mq
     return NULL;
 }
 
+struct m5_users *m5_users_of(const struct mqtt5_allocator *allocator, const struct m5_user *items,
+                             uint32_t count)
+{
+    struct m5_text_error error;
+    struct m5_users *users = m5_users_new(allocator, m5_bytes(NULL, 0), NULL, &error);
+    size_t size = 0;
+    for (uint32_t i = 0; i < count; i++)
+        size += items[i].name.len + items[i].stored.len;
+    if (users == NULL || count == 0)
+        return users;
+    users->text = m5_alloc(allocator, size);
+    users->text_size = users->text != NULL ? size : 0;
+    users->items = m5_alloc(allocator, count * sizeof *users->items);
+    users->capacity = users->items != NULL ? count : 0;
+    if (users->text == NULL || users->items == NULL) {
+        m5_users_free(users);
+        return NULL;
+    }
+    uint8_t *at = users->text;
+    for (; users->count < count; users->count++) {
+        const struct m5_user *from = &items[users->count];
+        struct m5_user *to = &users->items[users->count];
+        *to = *from;
+        to->name.data = at;
+        to->stored.data = m5_copy(at, from->name);
+        at = m5_copy(at + from->name.len, from->stored);
+    }
+    if (index_names(users, &error))
+        return users;
+    m5_users_free(users);
+    return NULL;
+}
+
 struct m5_users *m5_users_load(const char *path, m5_users_check_fn *check,
                                struct m5_text_error *error)
 {

@@ -35,6 +35,11 @@ bool m5_users_password_check(struct mqtt5_bytes stored, uint32_t *variant, const
 struct m5_users *m5_users_new(const struct mqtt5_allocator *allocator, struct mqtt5_bytes text,
                               m5_users_check_fn *check, struct m5_text_error *error);
 
+/* A table of @p count items (copied; their stored hashes can be read). NULL without memory or when
+ * a name comes twice. */
+struct m5_users *m5_users_of(const struct mqtt5_allocator *allocator, const struct m5_user *items,
+                             uint32_t count);
+
 /* The table of the file @p path, with memory of malloc(). */
 struct m5_users *m5_users_load(const char *path, m5_users_check_fn *check,
                                struct m5_text_error *error);
