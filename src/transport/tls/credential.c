@@ -23,11 +23,6 @@ static bool import_chain(struct m5_tls_pair *pair, const struct m5_tls_blob *blo
     const gnutls_datum_t data = m5_tls_datum(blob);
     const int result = gnutls_x509_crt_list_import2(
         &pair->chain, &pair->chain_count, &data, m5_tls_format_of(blob), GNUTLS_X509_CRT_LIST_SORT);
-    if (result == GNUTLS_E_CERTIFICATE_LIST_UNSORTED)
-        return m5_tls_fail(error,
-                           "%s: the certificates in it are no chain; put the certificate first and "
-                           "behind it who issued it, nothing else",
-                           name);
     if (result < 0)
         return m5_tls_fail(error,
                            "%s: no certificate can be read from it (%s); PEM or DER is "

@@ -56,9 +56,9 @@ static void make_printable(char *text)
         const uint8_t *at = (const uint8_t *)text + i;
         if (!is_control(at, size - i) && !(ascii_only && *at >= 0x80))
             continue;
-        text[i] = '?';
-        if (*at == 0xC2)
+        if (*at == 0xC2 && i + 1 < size)
             text[i + 1] = '?';
+        text[i] = '?';
     }
 }
 
