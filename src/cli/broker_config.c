@@ -70,6 +70,7 @@ struct m5_config *cli_broker_configure(const struct cli_call *call, struct m5_pr
     ok = set_given(call, config, problems) && set_log_level(call, config, problems) && ok;
     if (ok)
         m5_config_finish(config, problems);
+    m5_problems_sort(problems);
     return config;
 }
 

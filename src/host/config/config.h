@@ -42,6 +42,10 @@ bool m5_config_read_text(struct m5_config *config, const char *file, const char 
 bool m5_config_read_mosquitto(struct m5_config *config, const char *path,
                               struct m5_problems *problems);
 
+/* The same with a text in memory, which includes nothing. */
+bool m5_config_read_mosquitto_text(struct m5_config *config, const char *file,
+                                   struct mqtt5_bytes text, struct m5_problems *problems);
+
 /* Gives the key that a flag or variable stands for the value @p text; lists are separated by
  * commas unless `count` texts are given. @p label ("--max-qos") names it in problems. */
 bool m5_config_set(struct m5_config *config, const char *flag, const char *const *texts,

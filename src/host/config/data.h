@@ -175,6 +175,11 @@ bool m5_key_set(const struct m5_setting *setting, const struct m5_key *key, void
 /* True when the key's check allows @p text; else a problem. */
 bool m5_text_allowed(const struct m5_setting *setting, const struct m5_key *key, const char *text);
 
+/* As m5_config_set(), for a text at @p place; @p path names it in problems. */
+bool m5_config_set_at(struct m5_config *config, const char *flag, const char *const *texts,
+                      size_t count, struct m5_place place, const char *path,
+                      struct m5_problems *problems);
+
 /* A file's content, of malloc(). */
 struct m5_config_bytes {
     char *data;

@@ -66,3 +66,20 @@ void m5_problem_format(const struct m5_problem *problem, char *out, size_t size)
              problem->level == M5_PROBLEM_ERROR ? "error" : "warning", problem->key,
              problem->key[0] != 0 ? ": " : "", problem->text);
 }
+
+static bool is_after(const struct m5_problem *a, const struct m5_problem *b)
+{
+    return strcmp(a->file, b->file) == 0 &&
+           (a->line != b->line ? a->line > b->line : a->column > b->column);
+}
+
+void m5_problems_sort(struct m5_problems *problems)
+{
+    for (uint32_t i = 1; i < problems->count; i++) {
+        const struct m5_problem moved = problems->items[i];
+        uint32_t at = i;
+        for (; at > 0 && is_after(&problems->items[at - 1], &moved); at--)
+            problems->items[at] = problems->items[at - 1];
+        problems->items[at] = moved;
+    }
+}

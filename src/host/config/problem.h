@@ -49,6 +49,9 @@ bool m5_problem_add(struct m5_problems *problems, enum m5_problem_level level, c
                     struct m5_place place, const char *key, const char *format, ...)
     __attribute__((format(printf, 6, 7)));
 
+/* Puts those of each file in the order of their places. */
+void m5_problems_sort(struct m5_problems *problems);
+
 /* Writes "FILE:LINE:COLUMN: error: KEY: text" as far as @p size goes. */
 void m5_problem_format(const struct m5_problem *problem, char *out, size_t size);
 

@@ -487,18 +487,28 @@ static const char *invert(const char *text)
     return m5_value_bool(text, &value) ? (value ? "false" : "true") : text;
 }
 
-bool m5_config_set(struct m5_config *config, const char *flag, const char *const *texts,
-                   size_t count, const char *label, struct m5_problems *problems)
+bool m5_config_set_at(struct m5_config *config, const char *flag, const char *const *texts,
+                      size_t count, struct m5_place place, const char *path,
+                      struct m5_problems *problems)
 {
     struct reader reader = {.config = config, .problems = problems};
     const struct target target = find_flag(&reader, &m5_schema_root, config, flag, true);
-    struct m5_setting setting = {.config = config, .problems = problems, .path = NULL};
-    setting.place.file = m5_config_keep(config, label);
-    if (target.key == NULL || setting.place.file == NULL)
+    if (target.key == NULL)
         return m5_config_no_memory(problems);
+    snprintf(reader.path, sizeof reader.path, "%s", path == NULL ? "" : path);
     if (target.key->type == M5_KEY_TEXTS)
-        return set_list(&reader, &target, texts, count, setting.place);
+        return set_list(&reader, &target, texts, count, place);
+    const struct m5_setting setting = setting_at(&reader, place);
     const char *text = texts[count - 1];
     return m5_key_set(&setting, target.key, target.base,
                       target.key->is_inverted ? invert(text) : text);
+}
+
+bool m5_config_set(struct m5_config *config, const char *flag, const char *const *texts,
+                   size_t count, const char *label, struct m5_problems *problems)
+{
+    const struct m5_place place = {.file = m5_config_keep(config, label)};
+    if (place.file == NULL)
+        return m5_config_no_memory(problems);
+    return m5_config_set_at(config, flag, texts, count, place, NULL, problems);
 }

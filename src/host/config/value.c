@@ -108,21 +108,31 @@ void m5_value_write(uint64_t number, enum m5_unit unit, char out[M5_VALUE_TEXT_S
              step == NULL ? number : number / step->factor, step == NULL ? "" : step->name);
 }
 
-/* Levenshtein distance, words cut at WORD_SIZE. */
+static size_t least_of(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many letters have to be changed, added, taken out or swapped with the next; words are cut at
+ * WORD_SIZE. */
 static size_t distance(const char *a, const char *b)
 {
-    size_t row[WORD_SIZE + 1];
+    size_t rows[3][WORD_SIZE + 1];
+    size_t *before = rows[0], *last = rows[1], *row = rows[2];
     const size_t a_size = strnlen(a, WORD_SIZE), b_size = strnlen(b, WORD_SIZE);
     for (size_t j = 0; j <= b_size; j++)
         row[j] = j;
     for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
+        size_t *const oldest = before;
+        before = last;
+        last = row;
+        row = oldest;
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
-            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            const size_t gap = 1 + (row[j] < row[j - 1] ? row[j] : row[j - 1]);
-            diagonal = row[j];
-            row[j] = change < gap ? change : gap;
+            row[j] =
+                least_of(last[j - 1] + (a[i - 1] != b[j - 1]), 1 + least_of(last[j], row[j - 1]));
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = least_of(row[j], before[j - 2] + 1);
         }
     }
     return row[b_size];

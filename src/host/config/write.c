@@ -89,8 +89,9 @@ static void put_prose(const struct yaml *yaml, const char *text)
             while (size > 0 && text[size] != ' ')
                 size--;
         }
+        fputs("##", yaml->out);
         put_indent(yaml);
-        fprintf(yaml->out, "## %.*s\n", (int)size, text);
+        fprintf(yaml->out, " %.*s\n", (int)size, text);
         text += size;
         text += strspn(text, " ");
     }
@@ -264,11 +265,13 @@ static void add_inner(struct tables *tables, size_t index)
         if (key->section == NULL || name_of(tables, key->section) != NULL ||
             tables->count == SECTIONS_MAX)
             continue;
+        char path[96];
         const char *outer = tables->items[index].path;
+        snprintf(path, sizeof path, "%.60s%s%.30s%s", outer, *outer != 0 ? "." : "", key->name,
+                 key->type == M5_KEY_LIST ? "[]" : "");
         tables->items[tables->count].section = key->section;
         tables->items[tables->count].flags = tables->items[index].flags && key->has_flags;
-        snprintf(tables->items[tables->count].path, sizeof tables->items[0].path, "%.60s%s%s%s",
-                 outer, *outer != 0 ? "." : "", key->name, key->type == M5_KEY_LIST ? "[]" : "");
+        memcpy(tables->items[tables->count].path, path, sizeof path);
         tables->count++;
     }
 }
