@@ -75,6 +75,7 @@ FIGURES = {
     'limits/outbound_rate': 'messages of QoS 0 dropped, and times that others had to wait, because they would have been sent too soon',
     'limits/user_connections': 'connections refused: the user has as many as may be',
     'limits/address_connections': 'connections refused: their address has as many as may be',
+    'limits/control': 'messages to `$CONTROL` refused: too many were waiting',
     'limits/store': 'messages, subscriptions and connections refused: they could not be stored',
     'limits/connect_timeout': 'connections without a CONNECT in time',
     'limits/keep_alive': 'connections closed for silence',

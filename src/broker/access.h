@@ -69,6 +69,10 @@ struct m5_access {
     enum m5_access_answer (*subscribe)(void *ctx, const struct m5_principal *who,
                                        struct mqtt5_bytes filter, uint8_t qos);
 
+    /* May it take its subscription to @p filter back? NULL: everybody may. */
+    enum m5_access_answer (*unsubscribe)(void *ctx, const struct m5_principal *who,
+                                         struct mqtt5_bytes filter);
+
     /* May it be sent a message of @p topic? Asked for each delivery: live, queued, retained,
      * shared, so that what a wildcard can match is checked as what it does match. */
     enum m5_access_answer (*deliver)(void *ctx, const struct m5_principal *who,

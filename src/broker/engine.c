@@ -12,16 +12,23 @@
 
 /* ---- making ---- */
 
-static bool copy_information(struct m5_engine *engine, const char *text)
+/* An owned copy of @p text, which may be NULL; false without memory. */
+static bool copy_text(struct m5_engine *engine, const char *text, char **out)
 {
+    *out = NULL;
     if (text == NULL)
         return true;
     size_t size = strlen(text) + 1;
-    engine->response_information = m5_alloc(engine->allocator, size);
-    if (engine->response_information == NULL)
-        return false;
-    memcpy(engine->response_information, text, size);
-    return true;
+    *out = m5_alloc(engine->allocator, size);
+    if (*out != NULL)
+        memcpy(*out, text, size);
+    return *out != NULL;
+}
+
+static void free_text(struct m5_engine *engine, char *text)
+{
+    if (text != NULL)
+        m5_free(engine->allocator, text, strlen(text) + 1);
 }
 
 /* The rules and their filters, in one block. */
@@ -88,6 +95,7 @@ static bool shard_init(struct m5_engine *engine, uint32_t index, const struct m5
     m5_list_init(&shard->checks);
     m5_list_init(&shard->exchanges);
     m5_list_init(&shard->groups);
+    m5_controls_init(&shard->controls);
     shard->journal.on = env->store;
     shard->out = &engine->channels[(size_t)index * engine->shard_count];
     m5_alarm_init(&shard->upkeep, M5_ALARM_UPKEEP);
@@ -140,7 +148,8 @@ struct m5_engine *m5_engine_new(const struct mqtt5_broker_config *config,
     engine->wall_ms = env->wall_ms - env->now_ms;
     engine->placed_count = env->shard_count;
     engine->access = (struct m5_access){.allow_everything = true};
-    bool made = copy_information(engine, config->response_information) &&
+    bool made = copy_text(engine, config->response_information, &engine->response_information) &&
+                copy_text(engine, env->control_topic, &engine->control_topic) &&
                 copy_rules(engine, config) && make_shared(engine);
     for (uint32_t i = 0; made && i < engine->shard_count; i++)
         made = shard_init(engine, i, env);
@@ -192,6 +201,7 @@ static void shard_fini(struct m5_engine *engine, struct m5_shard *shard)
     shard_close(shard);
     m5_lingerers_fini(shard);
     m5_sys_free(shard);
+    m5_controls_fini(shard);
     m5_mail_fini(shard);
     m5_hold_fini(shard);
     m5_journal_fini(shard);
@@ -225,8 +235,8 @@ void m5_engine_free(struct m5_engine *engine)
     if (engine->routes != NULL)
         m5_index_free(engine->routes);
     m5_free(allocator, (void *)(uintptr_t)engine->config.durability_rules, engine->rules_size);
-    if (engine->response_information != NULL)
-        m5_free(allocator, engine->response_information, strlen(engine->response_information) + 1);
+    free_text(engine, engine->response_information);
+    free_text(engine, engine->control_topic);
     m5_free(allocator, engine, sizeof *engine);
 }
 

@@ -51,6 +51,7 @@ struct m5_engine_env {
     bool events;                             /* produce log events */
     bool store;                              /* there is one: see store.h */
     uint64_t wall_ms;                        /* since 1970, at now_ms: for what is stored */
+    const char *control_topic;               /* the host's own, below $CONTROL; NULL: none */
 };
 
 /* NULL without memory or when mqtt5_broker_config_check() refuses @p config (copied). */
@@ -232,6 +233,31 @@ struct m5_verdict {
 /* The answer, within a turn. Who proves anew that he is somebody else is denied. */
 void m5_conn_verified(struct m5_conn *conn, const struct m5_verdict *verdict);
 
+/* ---- the host's own topic ---- */
+
+/* What a client has published to env.control_topic. */
+struct m5_control {
+    uint64_t session; /* that asked: for the answer */
+    struct mqtt5_bytes client_id, username, payload;
+};
+
+/* The next one; false: there is none. At the end of a turn, until there are none. The views are
+ * valid until the next call. A policy has to allow it: without one nobody can publish there. */
+bool m5_shard_next_control(struct m5_shard *shard, struct m5_control *out);
+
+/* Sends @p payload to the session that asked, at QoS 0, if it is still there and may read @p topic;
+ * no subscription is needed. Within a turn, of the same shard. */
+void m5_shard_answer_control(struct m5_shard *shard, const struct m5_control *asked,
+                             struct mqtt5_bytes topic, struct mqtt5_bytes payload);
+
+struct m5_principal;
+
+/* False: it may not be connected any more. */
+typedef bool m5_welcome_fn(void *ctx, const struct m5_principal *who);
+
+/* Closes every connection that is not welcome, with DISCONNECT 0x98. Within a turn. */
+void m5_shard_review(struct m5_shard *shard, m5_welcome_fn *welcomes, void *ctx);
+
 /* ---- events, for logs ---- */
 
 enum m5_event_type {
@@ -313,6 +339,7 @@ bool m5_shard_next_event(struct m5_shard *shard, struct m5_event *out);
     X(limit_outbound_rate)    \
     X(limit_user_clients)     \
     X(limit_address_clients)  \
+    X(limit_control)          \
     X(store_waiting)          \
     X(store_bytes)            \
     X(store_failing)          \

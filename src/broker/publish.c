@@ -151,7 +151,8 @@ static uint8_t refusal(struct m5_conn *conn, const struct mqtt5_publish *publish
 {
     struct m5_shard *shard = conn->shard;
     const struct m5_access *access = shard->access;
-    bool denied = m5_topic_reserved(publish->topic);
+    bool control = m5_is_control(shard, publish->topic);
+    bool denied = control ? access->allow_everything : m5_topic_reserved(publish->topic);
     if (!denied && !access->allow_everything)
         denied = access->publish(access->ctx, &conn->session->principal, publish->topic,
                                  publish->qos, publish->retain) == M5_ACCESS_DENY;
@@ -289,6 +290,19 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     return true;
 }
 
+/* For the host: it is acknowledged when it is kept, and routed to nobody, retained or not. */
+static void control(struct m5_conn *conn, const struct mqtt5_publish *publish)
+{
+    uint8_t reason = m5_control_keep(conn, publish);
+    if (reason != MQTT5_REASON_SUCCESS) {
+        turn_down(conn, publish, reason);
+        return;
+    }
+    m5_run_flush(conn->shard);
+    if (publish->qos > 0)
+        m5_publish_acknowledge(conn, publish->qos, publish->packet_id, reason, 0);
+}
+
 /* Levels over the limit: the decoder has read everything else. */
 static void too_deep(struct m5_conn *conn, const struct mqtt5_publish *publish)
 {
@@ -383,6 +397,10 @@ void m5_handle_publish(struct m5_conn *conn, const struct mqtt5_frame *frame)
     uint8_t reason = refusal(conn, &publish);
     if (reason != MQTT5_REASON_SUCCESS) {
         turn_down(conn, &publish, reason);
+        return;
+    }
+    if (m5_is_control(shard, publish.topic)) {
+        control(conn, &publish);
         return;
     }
     if (cannot_store(shard, &publish)) {

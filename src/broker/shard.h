@@ -10,6 +10,7 @@
 #include "base/rng.h"
 #include "broker/access.h"
 #include "broker/conn.h"
+#include "broker/control.h"
 #include "broker/delivery.h"
 #include "broker/engine.h"
 #include "broker/exchange.h"
@@ -97,6 +98,7 @@ struct m5_shard {
 
     struct m5_alarm upkeep;
     struct m5_sys *sys; /* shard 0 */
+    struct m5_controls_waiting controls;
     struct m5_counters counters;
 };
 
@@ -108,6 +110,7 @@ struct m5_engine {
     struct m5_hash_key key;    /* of tables */
     struct m5_hash_key id_key; /* of assigned client ids */
     struct m5_access access;   /* what a host without a policy gets */
+    char *control_topic;       /* owned copy, or NULL */
     uint64_t started_ms;
     uint64_t wall_ms;      /* what to add to now_ms to have the wall clock's time */
     size_t rules_size;     /* of config.durability_rules, an owned copy */

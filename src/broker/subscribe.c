@@ -276,6 +276,16 @@ void m5_suback_joined(struct m5_shard *shard, uint64_t serial, bool joined)
 
 /* ---- UNSUBSCRIBE ---- */
 
+static bool unsubscribe_denied(struct m5_conn *conn, struct mqtt5_bytes filter)
+{
+    const struct m5_access *access = conn->shard->access;
+    if (access->allow_everything || access->unsubscribe == NULL ||
+        access->unsubscribe(access->ctx, &conn->session->principal, filter) != M5_ACCESS_DENY)
+        return false;
+    M5_COUNT(conn->shard, denied_subscribe, 1);
+    return true;
+}
+
 static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
 {
     struct m5_shard *shard = conn->shard;
@@ -286,6 +296,8 @@ static uint8_t unsubscribe_one(struct m5_conn *conn, struct mqtt5_bytes text)
         M5_COUNT(shard, limit_topic_levels, 1);
     if (error != MQTT5_OK)
         code = MQTT5_REASON_TOPIC_FILTER_INVALID;
+    if (code == MQTT5_REASON_SUCCESS && unsubscribe_denied(conn, filter.filter))
+        code = MQTT5_REASON_NOT_AUTHORIZED;
     struct m5_subscription *subscription =
         code == MQTT5_REASON_SUCCESS ? m5_subscription_find(shard, conn->session, &filter) : NULL;
     if (subscription == NULL && code == MQTT5_REASON_SUCCESS)

@@ -67,6 +67,7 @@
     X("limits/outbound_rate", s->limit_outbound_rate)                                           \
     X("limits/user_connections", s->limit_user_clients)                                         \
     X("limits/address_connections", s->limit_address_clients)                                   \
+    X("limits/control", s->limit_control)                                                       \
     X("store/failing", s->store_failing)                                                        \
     X("store/waiting", s->store_waiting)                                                        \
     X("store/pending/bytes", s->store_bytes)                                                    \

@@ -250,7 +250,8 @@ void engine_rig_start(struct engine_rig *rig)
                                       .now_ms = rig->now_ms,
                                       .access = rig->has_access ? &rig->access : NULL,
                                       .store = rig->disk != NULL,
-                                      .wall_ms = WALL_MS + rig->now_ms};
+                                      .wall_ms = WALL_MS + rig->now_ms,
+                                      .control_topic = rig->control_topic};
     rig->engine = m5_engine_new(&rig->config, &env);
     assert_non_null(rig->engine);
     if (rig->disk != NULL)

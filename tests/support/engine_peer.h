@@ -44,6 +44,7 @@ struct engine_rig {
     struct mqtt5_broker_config config; /* to be changed before engine_rig_start() */
     struct m5_access access;
     bool has_access;
+    const char *control_topic; /* the host's own; NULL: none */
     struct m5_engine *engine;
     struct disk_sim *disk; /* a store, from engine_rig_start() on; NULL: none */
     uint64_t last_commit;  /* its number; later ones do not happen. 0: all do */
