@@ -16,9 +16,10 @@
  * thread that calls it, and mqtt5_client_free() is carried out after the callback has returned.
  *
  * Transports of this build: TCP, "mqtt://user:password@host:port" or "tcp://..." (port 1883 when
- * left out, IPv6 addresses in brackets, name and password percent-encoded), a bare "host:port", and
- * "unix:///path". mqtts, ssl (8883), ws (80), wss (443) and quic (14567) are read as well and
- * answer MQTT5_ERR_NOT_BUILT.
+ * left out, IPv6 addresses in brackets, name and password percent-encoded), or a bare "host:port";
+ * TLS, "mqtts://", "ssl://" or "tls://" (8883); WebSocket, "ws://host:port/path" (80, "/mqtt"), and
+ * that over TLS, "wss://" (443); "unix:///path". quic (14567) is read as well and answers
+ * MQTT5_ERR_NOT_BUILT. Who a server of TLS is gets verified unless options.tls.insecure.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #ifndef MQTT5_CLIENT_H
 #define MQTT5_CLIENT_H
@@ -26,6 +27,7 @@
 #include <mqtt5/allocator.h>
 #include <mqtt5/namespace.h>
 #include <mqtt5/packet.h>
+#include <mqtt5/tls.h>
 
 struct mqtt5_client;
 struct mqtt5_client_loop;
@@ -77,7 +79,10 @@ enum mqtt5_error_class {
                                 least ten times min_ms later */
     MQTT5_CLASS_REDIRECT,  /**< Use Another Server, Server Moved */
     MQTT5_CLASS_PERMANENT  /**< the same again would fail again: credentials, identifier, version,
-                                session taken over, a transport that is not built */
+                                session taken over, a certificate, a path that is not there, a
+                                transport that is not built. A client that has been connected tries
+                                again, as for _SLOW, when TLS or WebSocket are refused: somebody
+                                may be renewing a certificate */
 };
 
 /** A change of state that has just happened. */
@@ -92,7 +97,8 @@ struct mqtt5_client_change {
 
 typedef void mqtt5_client_change_fn(void *ctx, const struct mqtt5_client_change *change);
 
-/** Connects instead of the built-in transports: a test's pipe, a tunnel, a transport of the user's.
+/** Connects instead of the built-in transports, TLS and WebSocket included, whatever the scheme of
+ *  the URL: a test's pipe, a tunnel, a transport of the user's.
  *  Called on the thread that does the client's work, without a lock held; it may wait, but holds up
  *  the client that long. @p url is what the client connects to, without user name and password.
  *  @return a connected, non-blocking stream socket that the client then owns and closes, or -1
@@ -161,16 +167,11 @@ typedef void *mqtt5_trace_deliver_fn(void *ctx, const struct mqtt5_message *mess
 /** The most user properties that a mqtt5_trace_publish_fn may add. */
 #define MQTT5_TRACE_PROPERTIES_MAX 8
 
-/** Certificates and keys from memory, PEM or DER; empty = none. Used by the schemes mqtts and wss,
- *  which this build does not have yet. */
-struct mqtt5_client_tls {
-    struct mqtt5_bytes ca;          /**< who may vouch for the server; empty = the system's */
-    struct mqtt5_bytes certificate; /**< ours, with its chain */
-    struct mqtt5_bytes key;         /**< ours */
-    const char *key_password;       /**< NULL = none */
-    const char *server_name;        /**< NULL = the URL's host */
-    const char *alpn;               /**< "mqtt", "x-amzn-mqtt-ca"; NULL = none */
-    bool insecure;                  /**< true: the server may be anybody */
+/** Of the schemes ws and wss. Zeros are the defaults. */
+struct mqtt5_client_websocket {
+    const char *const *headers; /**< sent with the request: "Name: value", in one line */
+    size_t header_count;
+    const char *subprotocol; /**< NULL = "mqtt" [MQTT-6.0.0-3]; "" = none is asked for */
 };
 
 /** Identity, session, limits and habits of a client. Call mqtt5_client_options_init() first;
@@ -224,7 +225,11 @@ struct mqtt5_client_options {
     const char *url;     /**< for mqtt5_client_connect(client, NULL, ...); NULL */
     mqtt5_dial_fn *dial; /**< NULL = the transports of this build */
     void *dial_ctx;      /**< handed to it */
-    struct mqtt5_client_tls tls;
+    /** Of mqtts and wss. Files are read by mqtt5_client_new(); what is wrong with them is the
+     * answer of mqtt5_client_connect() (MQTT5_ERR_CONFIG) and mqtt5_client_why(). With nothing set
+     * the system's certificate authorities are read when the first connection needs them. */
+    struct mqtt5_tls_client_options tls;
+    struct mqtt5_client_websocket websocket;
     struct mqtt5_client_reconnect reconnect;
     uint64_t seed; /**< of the jitter and of correlation data; 0 = from the system */
 
@@ -297,6 +302,8 @@ MQTT5_API void mqtt5_client_free(struct mqtt5_client *client);
  *  is set: then errors of MQTT5_CLASS_PERMANENT and `attempts_max` end it, and this waits on.
  *  @return MQTT5_OK, MQTT5_ERR_NOT_BUILT (a scheme of a transport that this build lacks),
  *  MQTT5_ERR_INVALID_ARGUMENT (no URL), MQTT5_ERR_INVALID_STATE (not disconnected),
+ *  MQTT5_ERR_CONFIG (options.tls cannot be used), MQTT5_ERR_TLS (a certificate that cannot be
+ *  trusted, ours refused, no version in common), MQTT5_ERR_WEBSOCKET (an answer like 404),
  *  MQTT5_ERR_IO, MQTT5_ERR_REFUSED (see mqtt5_client_get_info()), MQTT5_ERR_TIMEOUT (it has been
  *  given up), MQTT5_ERR_NOMEM, or what was wrong with the server's answer. mqtt5_client_why() has
  *  it in words. */

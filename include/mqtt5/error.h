@@ -64,7 +64,9 @@
     X(ERR_QUEUE_FULL, QUOTA_EXCEEDED, "the queue is full")                                         \
     X(ERR_NOT_BUILT, IMPLEMENTATION_SPECIFIC_ERROR, "this build lacks the transport")              \
     X(ERR_DROPPED, QUOTA_EXCEEDED, "dropped to make room in a full queue")                         \
-    X(ERR_EXPIRED, UNSPECIFIED_ERROR, "the message expired before it was sent")
+    X(ERR_EXPIRED, UNSPECIFIED_ERROR, "the message expired before it was sent")                    \
+    X(ERR_TLS, UNSPECIFIED_ERROR, "TLS was refused, by us or by the peer")                         \
+    X(ERR_WEBSOCKET, UNSPECIFIED_ERROR, "the request for WebSocket was refused")
 
 /** Result of almost every function; MQTT5_OK is 0. */
 enum mqtt5_error {

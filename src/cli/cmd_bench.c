@@ -194,7 +194,7 @@ static int find_server(const struct cli_call *call, const char *text, struct m5_
         error = m5_url_built(url, why, sizeof why);
     if (error != MQTT5_OK)
         return cli_usage(call, "%s", why);
-    if (url->transport != M5_TRANSPORT_TCP)
+    if (url->kind != M5_URL_TCP)
         return cli_usage(call, "bench speaks TCP only: mqtt://host:port");
     if (m5_address_resolve(url->endpoint.host, url->endpoint.port, addresses, &reason) == 0)
         return cli_failed(call, "cannot connect to %s: %s", url->endpoint.host, reason);

@@ -107,6 +107,8 @@ enum mqtt5_error_class mqtt5_client_classify(const struct mqtt5_client_result *r
     case MQTT5_ERR_TIMEOUT:
     case MQTT5_ERR_NOMEM: return MQTT5_CLASS_TRANSIENT;
     case MQTT5_ERR_NOT_BUILT:
+    case MQTT5_ERR_TLS:
+    case MQTT5_ERR_WEBSOCKET:
     case MQTT5_ERR_UNSUPPORTED:
     case MQTT5_ERR_CONFIG:
     case MQTT5_ERR_INVALID_ARGUMENT:

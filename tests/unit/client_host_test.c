@@ -328,9 +328,9 @@ static void connecting_to_nobody_is_told_in_words(void **state)
         assert_int_equal(mqtt5_client_connect(client, nobody, WAIT_MS), MQTT5_ERR_IO);
         mqtt5_client_why(client, why, sizeof why);
         assert_non_null(strstr(why, "Connection refused"));
-        assert_int_equal(mqtt5_client_connect(client, "mqtts://a", WAIT_MS), MQTT5_ERR_NOT_BUILT);
+        assert_int_equal(mqtt5_client_connect(client, "quic://a", WAIT_MS), MQTT5_ERR_NOT_BUILT);
         mqtt5_client_why(client, why, sizeof why);
-        assert_string_equal(why, "mqtts:// comes with TLS, which this build does not have");
+        assert_string_equal(why, "quic:// comes with QUIC, which this build does not have");
         assert_int_equal(mqtt5_client_connect(client, url, WAIT_MS), MQTT5_OK); /* and now it can */
         assert_int_equal(mqtt5_client_connect(client, url, WAIT_MS), MQTT5_ERR_INVALID_STATE);
         mqtt5_client_free(client);

@@ -114,6 +114,7 @@ static void give_back(struct mqtt5_client *client)
     free_text(client, client->course.url);
     free_text(client, client->options_url);
     free_text(client, client->response_prefix);
+    m5_client_stack_free(client->stack);
     if (client->mock != NULL)
         m5_client_mock_free(client->mock);
     m5_free(client->allocator, client, sizeof *client);
@@ -129,6 +130,8 @@ static enum mqtt5_error equip(struct mqtt5_client *client,
     if (error == MQTT5_OK)
         error =
             m5_client_new(options, client->allocator, m5_client_host_now(client), &client->engine);
+    if (error == MQTT5_OK)
+        error = m5_client_stack_new(options, client->allocator, &client->stack);
     if (error == MQTT5_OK)
         error = take_home(client, options->url);
     if (error == MQTT5_OK && !open_descriptors(client))

@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define URL_SIZE 1100 /* bytes of "wss://host:port/path" with the zero, and more */
+#define URL_SIZE 3200 /* bytes of "wss://host:port/path" with the zero, and more */
 
 /* ---- places ---- */
 
@@ -43,11 +43,18 @@ void m5_client_host_drop_link(struct mqtt5_client *client)
     m5_client_lost(client->engine);
 }
 
+void m5_client_host_fail_link_as(struct mqtt5_client *client, const struct m5_link_failure *failure)
+{
+    snprintf(client->why, sizeof client->why, "%s", failure->text);
+    m5_client_fail(client->engine, failure->error != MQTT5_OK ? failure->error : MQTT5_ERR_IO);
+    m5_client_host_drop_link(client);
+}
+
 void m5_client_host_fail_link(struct mqtt5_client *client, const char *why)
 {
-    snprintf(client->why, sizeof client->why, "%s", why);
-    m5_client_fail(client->engine, MQTT5_ERR_IO);
-    m5_client_host_drop_link(client);
+    struct m5_link_failure failure = {.error = MQTT5_ERR_IO};
+    snprintf(failure.text, sizeof failure.text, "%s", why);
+    m5_client_host_fail_link_as(client, &failure);
 }
 
 void m5_client_host_stop(struct mqtt5_client *client)
@@ -93,7 +100,7 @@ static void dial(struct mqtt5_client *client, const struct m5_url *url)
 static void open_link(struct mqtt5_client *client)
 {
     struct m5_url url;
-    struct m5_link_failure failure = {""};
+    struct m5_link_failure failure = {.error = MQTT5_ERR_IO};
     const enum mqtt5_error error =
         m5_url_parse(client->course.url, &url, failure.text, sizeof failure.text);
     if (error != MQTT5_OK) /* of a server that has sent us there */
@@ -104,9 +111,10 @@ static void open_link(struct mqtt5_client *client)
         client->ready = true;
     else if (client->config->dial != NULL)
         dial(client, &url);
-    else if (!m5_link_start(&client->link, &url, client->config->connect_timeout_ms,
+    else if (!m5_client_stack_build(client->stack, &url, &client->link, &failure) ||
+             !m5_link_start(&client->link, &url, client->config->connect_timeout_ms,
                             m5_client_host_now(client), m5_client_host_wake, client, &failure))
-        m5_client_host_fail_link(client, failure.text);
+        m5_client_host_fail_link_as(client, &failure);
 }
 
 /* The user's turn to begin an exchange; its data goes out with the CONNECT. */
@@ -140,7 +148,7 @@ static void begin_attempt(struct mqtt5_client *client, enum m5_client_start star
 void m5_client_host_advance(struct mqtt5_client *client)
 {
     struct m5_client_course *course = &client->course;
-    struct m5_link_failure failure = {""};
+    struct m5_link_failure failure = {.error = MQTT5_ERR_IO};
     if (course->waiting && m5_client_host_now(client) >= course->retry_at_ms)
         begin_attempt(client, M5_CLIENT_START_RESUME);
     if (m5_client_state(client->engine) == MQTT5_CLIENT_CONNECTING) {
@@ -150,9 +158,12 @@ void m5_client_host_advance(struct mqtt5_client *client)
             m5_client_state(client->engine) == MQTT5_CLIENT_CONNECTING)
             open_link(client);
     }
-    if (client->link.state == M5_LINK_CONNECTING &&
-        !m5_link_step(&client->link, m5_client_host_now(client), &failure))
-        m5_client_host_fail_link(client, failure.text);
+    if (client->link.state != M5_LINK_CONNECTING && client->link.state != M5_LINK_SHAKING)
+        return;
+    if (!m5_link_step(&client->link, m5_client_host_now(client), &failure))
+        m5_client_host_fail_link_as(client, &failure);
+    else if (client->link.state == M5_LINK_UP)
+        client->ready = true; /* there may be more in the transports than in the socket */
 }
 
 /* User name and password of @p url go before those of the options. */
@@ -163,6 +174,8 @@ static enum mqtt5_error take_url(struct mqtt5_client *client, const char *text, 
     enum mqtt5_error error = m5_url_parse(text, &url, client->why, sizeof client->why);
     if (error == MQTT5_OK && client->config->dial == NULL && client->mock == NULL)
         error = m5_url_built(&url, client->why, sizeof client->why);
+    if (error == MQTT5_OK && client->config->dial == NULL && client->mock == NULL)
+        error = m5_client_stack_check(client->stack, &url, client->why, sizeof client->why);
     if (error != MQTT5_OK)
         return error;
     m5_url_format(&url, out, size);
@@ -274,9 +287,11 @@ static bool plan(struct mqtt5_client *client, const struct mqtt5_client_result *
                  struct mqtt5_client_change *change)
 {
     struct m5_client_course *course = &client->course;
-    const enum mqtt5_error_class class = mqtt5_client_classify(result, client->config->version);
+    enum mqtt5_error_class class = mqtt5_client_classify(result, client->config->version);
     const uint64_t now = m5_client_host_now(client);
     uint32_t wait = 0;
+    if (course->made && (result->error == MQTT5_ERR_TLS || result->error == MQTT5_ERR_WEBSOCKET))
+        class = MQTT5_CLASS_SLOW; /* it has been right before, and may be again */
     if (!course->wanted || class == MQTT5_CLASS_NONE)
         return false;
     if (course->connected_at_ms != 0)

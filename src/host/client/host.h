@@ -20,6 +20,7 @@
 #include "client/client.h"
 #include "client/route.h"
 #include "host/client/link.h"
+#include "host/client/stack.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -96,6 +97,7 @@ struct mqtt5_client {
     bool woken, leaving, left;
 
     struct m5_link link;
+    struct m5_client_stack *stack;
     bool ready;                  /* the link's descriptor may have something for us */
     uint64_t linger_deadline_ms; /* while lingering */
     struct m5_client_course course;
@@ -189,8 +191,11 @@ enum mqtt5_client_state m5_client_host_state(const struct mqtt5_client *client);
 /* Neither connected nor on the way to it. */
 bool m5_client_host_is_down(const struct mqtt5_client *client);
 
-/* The connection could not be made or has failed: @p why in words. */
+/* The connection could not be made or has failed: @p why in words; as an error of the network, or
+ * as @p failure has it. */
 void m5_client_host_fail_link(struct mqtt5_client *client, const char *why);
+void m5_client_host_fail_link_as(struct mqtt5_client *client,
+                                 const struct m5_link_failure *failure);
 
 /* The connection is over: closes the link and tells the engine. */
 void m5_client_host_drop_link(struct mqtt5_client *client);

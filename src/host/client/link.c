@@ -3,6 +3,8 @@
 #include "host/client/link.h"
 
 #include "base/alloc.h"
+#include "base/bytes.h"
+#include "transport/websocket/websocket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -14,6 +16,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#define WIRE_BYTES     16384u /* of one read: a record of TLS */
+#define READS_PER_TURN 16     /* that give nothing plain; then others get their turn */
 
 struct m5_link_race {
     struct m5_resolution *resolution; /* until the addresses are known */
@@ -140,9 +145,10 @@ static void win(struct m5_link *link, size_t index)
 {
     const int fd = link->race->fds[index];
     link->race->fds[index] = -1;
+    link->deadline_ms = link->race->deadline_ms;
     free_race(link);
     link->fd = fd;
-    link->state = M5_LINK_UP;
+    link->state = link->pipe.layer_count > 0 ? M5_LINK_SHAKING : M5_LINK_UP;
     link->interest = EPOLLIN;
     watch(link, EPOLL_CTL_MOD, fd, EPOLLIN);
 }
@@ -193,11 +199,10 @@ static bool take_addresses(struct m5_link *link, struct m5_link_failure *failure
     return fail(link, text, failure);
 }
 
-bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
+/* Steps of the race, until one has won. */
+static bool step_race(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
 {
     struct m5_link_race *race = link->race;
-    if (link->state != M5_LINK_CONNECTING)
-        return true;
     if (!take_addresses(link, failure))
         return false;
     if (race->resolution == NULL && look_at_all(link))
@@ -214,9 +219,137 @@ bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure 
     return fail(link, text, failure);
 }
 
+/* ---- handshakes ---- */
+
+void m5_link_push(struct m5_link *link, struct m5_transport *transport)
+{
+    if (link->pipe.layer_count == 0)
+        m5_pipe_init(&link->pipe);
+    link->room.allocator = link->allocator;
+    m5_pipe_push(&link->pipe, transport);
+}
+
+static bool is_later(int error)
+{
+    return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+/* Refusals of an HTTP server that would be given again. */
+static bool is_lasting(unsigned status)
+{
+    return status >= 300 && status < 500 && status != 408 && status != 425 && status != 429;
+}
+
+/* What a transport's failure is for the user. Without a name for it, it is one of the network. */
+static enum mqtt5_error error_of(const struct m5_transport *transport)
+{
+    if (strcmp(transport->kind->name, "tls") == 0)
+        return MQTT5_ERR_TLS;
+    if (transport->open)
+        return MQTT5_ERR_PROTOCOL;
+    return is_lasting(m5_websocket_status(transport)) ? MQTT5_ERR_WEBSOCKET : MQTT5_ERR_IO;
+}
+
+void m5_link_explain(const struct m5_link *link, int error, struct m5_link_failure *failure)
+{
+    failure->error = MQTT5_ERR_IO;
+    if (error != EPROTO) {
+        snprintf(failure->text, sizeof failure->text, "%s", strerror(error));
+        return;
+    }
+    snprintf(failure->text, sizeof failure->text, "%s", m5_pipe_failure(&link->pipe));
+    for (unsigned i = 0; i < link->pipe.layer_count; i++) {
+        if (link->pipe.layers[i]->failure != NULL) {
+            failure->error = error_of(link->pipe.layers[i]);
+            return;
+        }
+    }
+}
+
+static bool fail_with(struct m5_link *link, int error, struct m5_link_failure *failure)
+{
+    m5_link_explain(link, error, failure);
+    m5_link_close(link);
+    return false;
+}
+
+/* Reads from the socket into the pipe's view @p wire. As recv(2). */
+static ssize_t fill(struct m5_link *link, uint8_t wire[WIRE_BYTES])
+{
+    const ssize_t size = recv(link->fd, wire, WIRE_BYTES, 0);
+    if (size > 0)
+        m5_pipe_receive(&link->pipe, m5_bytes(wire, (size_t)size));
+    return size;
+}
+
+bool m5_link_flush(struct m5_link *link)
+{
+    struct mqtt5_bytes output;
+    while (link->pipe.layer_count > 0 && (output = m5_pipe_output(&link->pipe)).len > 0) {
+        const ssize_t size = send(link->fd, output.data, output.len, MSG_NOSIGNAL);
+        if (size < 0)
+            return is_later(errno);
+        m5_pipe_sent(&link->pipe, &link->room, (size_t)size);
+    }
+    return true;
+}
+
+/* One read of a handshake: 1 = go on, 0 = wait for the server, -1 = @p failure says why not. */
+static int shake_once(struct m5_link *link, uint8_t wire[WIRE_BYTES],
+                      struct m5_link_failure *failure)
+{
+    uint8_t early[16];
+    const ptrdiff_t got = m5_pipe_read(&link->pipe, &link->room, early, sizeof early);
+    const bool sent = m5_link_flush(link);
+    ssize_t size = -1;
+    if (got == M5_TRANSPORT_AGAIN && m5_pipe_open(&link->pipe))
+        return 0;
+    if (got == M5_TRANSPORT_AGAIN)
+        size = fill(link, wire);
+    if (size > 0)
+        return 1;
+    if (got == M5_TRANSPORT_AGAIN && size < 0 && is_later(errno) && sent)
+        return 0;
+    if (got > 0)
+        fail(link, "the server speaks before it is asked", failure);
+    else if (got == M5_TRANSPORT_CLOSED || size == 0)
+        fail(link, "the server closes the connection during the handshake", failure);
+    else
+        fail_with(link, got == M5_TRANSPORT_FAILED ? EPROTO : errno, failure);
+    return -1;
+}
+
+static bool shake(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
+{
+    uint8_t wire[WIRE_BYTES];
+    int more = 1;
+    for (int i = 0; i < READS_PER_TURN && more > 0; i++)
+        more = shake_once(link, wire, failure);
+    if (more < 0)
+        return false;
+    if (!m5_pipe_leave(&link->pipe, &link->room))
+        return fail(link, strerror(ENOMEM), failure);
+    if (m5_pipe_open(&link->pipe))
+        link->state = M5_LINK_UP;
+    else if (now_ms >= link->deadline_ms)
+        return fail_with(link, ETIMEDOUT, failure);
+    m5_link_watch(link, true, m5_link_has_output(link));
+    return true;
+}
+
+bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
+{
+    failure->error = MQTT5_ERR_IO;
+    if (link->state == M5_LINK_CONNECTING && !step_race(link, now_ms, failure))
+        return false;
+    return link->state != M5_LINK_SHAKING || shake(link, now_ms, failure);
+}
+
 uint64_t m5_link_deadline_ms(const struct m5_link *link)
 {
     const struct m5_link_race *race = link->race;
+    if (link->state == M5_LINK_SHAKING)
+        return link->deadline_ms;
     if (race == NULL)
         return UINT64_MAX;
     const bool more = race->resolution == NULL && race->next < race->count;
@@ -229,7 +362,7 @@ static bool find_addresses(struct m5_link_race *race, const struct m5_url *url,
                            m5_resolved_fn *resolved, void *ctx, struct m5_link_failure *failure)
 {
     const char *why = "";
-    if (url->transport == M5_TRANSPORT_UNIX) {
+    if (url->kind == M5_URL_UNIX) {
         add_unix(race, url->path);
         return true;
     }
@@ -276,10 +409,9 @@ bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t time
                    struct m5_link_failure *failure)
 {
     struct m5_link_race *race = begin(link, timeout_ms, now_ms);
-    if (race == NULL) {
-        snprintf(failure->text, sizeof failure->text, "%s", strerror(ENOMEM));
-        return false;
-    }
+    failure->error = MQTT5_ERR_IO;
+    if (race == NULL)
+        return fail(link, strerror(ENOMEM), failure);
     if (find_addresses(race, url, resolved, ctx, failure))
         return m5_link_step(link, now_ms, failure);
     m5_link_close(link);
@@ -305,20 +437,81 @@ void m5_link_watch(struct m5_link *link, bool read, bool write)
     watch(link, EPOLL_CTL_MOD, link->fd, interest);
 }
 
+/* Plain bytes out of the pipe, with as many reads of the socket as that takes. */
+static ssize_t receive_through(struct m5_link *link, uint8_t *out, size_t size)
+{
+    uint8_t wire[WIRE_BYTES];
+    ptrdiff_t got;
+    ssize_t filled = 1;
+    for (int i = 0;; i++) {
+        got = m5_pipe_read(&link->pipe, &link->room, out, size);
+        if (got != M5_TRANSPORT_AGAIN || i == READS_PER_TURN)
+            break;
+        filled = fill(link, wire);
+        if (filled <= 0)
+            break;
+    }
+    const int error = filled < 0 ? errno : EAGAIN;
+    const bool kept = m5_pipe_leave(&link->pipe, &link->room);
+    (void)m5_link_flush(link); /* what fails here fails again when there is something to send */
+    if (got == M5_TRANSPORT_CLOSED || (got == M5_TRANSPORT_AGAIN && filled == 0))
+        return 0;
+    errno = got == M5_TRANSPORT_FAILED || !kept ? EPROTO : error;
+    return got > 0 ? got : -1;
+}
+
 ssize_t m5_link_receive(struct m5_link *link, void *out, size_t size)
 {
-    return link->stream != NULL ? link->stream->receive(link->stream->ctx, out, size)
-                                : recv(link->fd, out, size, 0);
+    if (link->stream != NULL)
+        return link->stream->receive(link->stream->ctx, out, size);
+    return link->pipe.layer_count > 0 ? receive_through(link, (uint8_t *)out, size)
+                                      : recv(link->fd, out, size, 0);
+}
+
+/* One record or frame for all of it; not before the last one has gone. */
+static ssize_t send_through(struct m5_link *link, const void *bytes, size_t size)
+{
+    const struct mqtt5_bytes view = m5_bytes(bytes, size);
+    if (!m5_link_flush(link))
+        return -1;
+    errno = EAGAIN;
+    if (m5_link_has_output(link))
+        return -1;
+    errno = EPROTO;
+    if (!m5_pipe_write(&link->pipe, &link->room, &view, 1))
+        return -1;
+    return m5_link_flush(link) ? (ssize_t)size : -1;
 }
 
 ssize_t m5_link_send(struct m5_link *link, const void *bytes, size_t size)
 {
-    return link->stream != NULL ? link->stream->send(link->stream->ctx, bytes, size)
-                                : send(link->fd, bytes, size, MSG_NOSIGNAL);
+    if (link->stream != NULL)
+        return link->stream->send(link->stream->ctx, bytes, size);
+    return link->pipe.layer_count > 0 ? send_through(link, bytes, size)
+                                      : send(link->fd, bytes, size, MSG_NOSIGNAL);
+}
+
+bool m5_link_has_output(const struct m5_link *link)
+{
+    return link->pipe.layer_count > 0 && m5_pipe_output(&link->pipe).len > 0;
+}
+
+bool m5_link_holds(const struct m5_link *link)
+{
+    return link->pipe.layer_count > 0 && m5_pipe_holds(&link->pipe);
+}
+
+void m5_link_relax(struct m5_link *link)
+{
+    m5_pipe_room_fini(&link->room);
 }
 
 void m5_link_finish(struct m5_link *link)
 {
+    if (link->pipe.layer_count > 0) {
+        m5_pipe_finish(&link->pipe, &link->room);
+        (void)m5_link_flush(link); /* a goodbye that does not fit is not waited for */
+    }
     if (link->stream == NULL)
         shutdown(link->fd, SHUT_WR);
     link->state = M5_LINK_LINGERING;
@@ -327,6 +520,9 @@ void m5_link_finish(struct m5_link *link)
 void m5_link_close(struct m5_link *link)
 {
     free_race(link);
+    if (link->pipe.layer_count > 0)
+        m5_pipe_fini(&link->pipe, &link->room);
+    m5_pipe_room_fini(&link->room);
     if (link->stream != NULL)
         link->stream->close(link->stream->ctx);
     if (link->fd >= 0)

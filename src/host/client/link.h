@@ -9,6 +9,7 @@
 
 #include "host/client/resolve.h"
 #include "host/client/url.h"
+#include "host/pipe.h"
 
 #include <mqtt5/allocator.h>
 #include <sys/types.h>
@@ -18,6 +19,7 @@
 enum m5_link_state {
     M5_LINK_DOWN,
     M5_LINK_CONNECTING, /* m5_link_step() makes progress */
+    M5_LINK_SHAKING,    /* the socket is connected, TLS or WebSocket are not; likewise */
     M5_LINK_UP,
     M5_LINK_LINGERING /* all is sent; the server is to close */
 };
@@ -41,12 +43,20 @@ struct m5_link {
     const struct mqtt5_allocator *allocator;
     struct m5_link_race *race;      /* while connecting */
     const struct m5_stream *stream; /* instead of fd; NULL */
+    struct m5_pipe pipe;            /* the transports between fd and MQTT; mostly none */
+    struct m5_pipe_room room;       /* of the pipe; empty between turns */
+    uint64_t deadline_ms;           /* while shaking */
 };
 
-/* What the last failure was, in words. */
+/* What the last failure was, in words and as the error that it is for the user. */
 struct m5_link_failure {
+    enum mqtt5_error error; /* MQTT5_OK = MQTT5_ERR_IO */
     char text[300];
 };
+
+/* Puts a transport between the socket and MQTT, upon those that are there, for the connection that
+ * m5_link_start() makes next. The link owns it. */
+void m5_link_push(struct m5_link *link, struct m5_transport *transport);
 
 /* Begins to connect to @p url; a name is looked up on a helper thread, which calls @p resolved.
  * False, with a failure, when that cannot be done. */
@@ -72,8 +82,22 @@ uint64_t m5_link_deadline_ms(const struct m5_link *link);
 /* What to be woken for, while up. */
 void m5_link_watch(struct m5_link *link, bool read, bool write);
 
+/* As recv(2) and send(2); EPROTO: a transport has failed, m5_link_explain() tells more. */
 ssize_t m5_link_receive(struct m5_link *link, void *out, size_t size);
 ssize_t m5_link_send(struct m5_link *link, const void *bytes, size_t size);
+
+/* Sends what transports have to say by themselves. False, with errno, when that fails. */
+bool m5_link_flush(struct m5_link *link);
+
+/* Bytes are waiting in transports: to be sent, or to be read without more from the socket. */
+bool m5_link_has_output(const struct m5_link *link);
+bool m5_link_holds(const struct m5_link *link);
+
+/* What errno @p error of the functions above means. */
+void m5_link_explain(const struct m5_link *link, int error, struct m5_link_failure *failure);
+
+/* Gives back memory that an idle link does not need. */
+void m5_link_relax(struct m5_link *link);
 
 /* No more will be sent: tells the server. */
 void m5_link_finish(struct m5_link *link);

@@ -102,6 +102,7 @@ static void run_client(struct mqtt5_client_loop *loop, struct mqtt5_client *clie
         want_turn(loop, client);
     } else {
         m5_client_relax(client->engine);
+        m5_link_relax(&client->link);
         set_timer(loop, client);
     }
     pthread_mutex_unlock(&client->lock);

@@ -65,11 +65,17 @@ void m5_client_host_nudge(struct mqtt5_client *client)
 
 /* ---- bytes ---- */
 
+/* The URL without its query, which may be a secret. */
 static void fail_socket(struct mqtt5_client *client, int error)
 {
-    char why[sizeof client->why];
-    snprintf(why, sizeof why, "%.200s: %s", client->course.url, strerror(error));
-    m5_client_host_fail_link(client, why);
+    struct m5_link_failure failure, named;
+    const char *url = client->course.url;
+    const size_t size = strcspn(url, "?");
+    m5_link_explain(&client->link, error, &failure);
+    named.error = failure.error;
+    snprintf(named.text, sizeof named.text, "%.*s: %.180s", size < 110 ? (int)size : 110, url,
+             failure.text);
+    m5_client_host_fail_link_as(client, &named);
 }
 
 static bool is_later(int error)
@@ -85,7 +91,7 @@ static void receive(struct mqtt5_client *client)
     if (space.size == 0)
         return; /* no memory: the connection is closing */
     const ssize_t size = m5_link_receive(&client->link, space.data, space.size);
-    client->ready = size > 0 && (size_t)size == space.size;
+    client->ready = size > 0 && ((size_t)size == space.size || m5_link_holds(&client->link));
     if (size > 0)
         m5_client_received(client->engine, (size_t)size);
     else if (size == 0)
@@ -107,6 +113,8 @@ static void end_output(struct mqtt5_client *client, int error)
 
 static void transmit(struct mqtt5_client *client)
 {
+    if (client->link.state == M5_LINK_UP && !m5_link_flush(&client->link))
+        end_output(client, errno);
     for (int i = 0; i < SENDS_PER_TURN && client->link.state == M5_LINK_UP; i++) {
         const struct mqtt5_bytes bytes = m5_client_output(client->engine);
         if (bytes.len == 0)
@@ -147,7 +155,7 @@ static void close_if_over(struct mqtt5_client *client)
         discard_input(client);
     } else if (client->link.state != M5_LINK_UP || m5_client_drops_output(client->engine)) {
         m5_client_host_drop_link(client);
-    } else if (m5_client_wants_close(client->engine)) {
+    } else if (m5_client_wants_close(client->engine) && !m5_link_has_output(&client->link)) {
         m5_link_finish(&client->link);
         client->linger_deadline_ms = m5_client_host_now(client) + LINGER_MS;
         discard_input(client);
@@ -258,7 +266,8 @@ void m5_client_host_watch(struct mqtt5_client *client)
 {
     if (client->link.state == M5_LINK_UP)
         m5_link_watch(&client->link, m5_client_wants_read(client->engine),
-                      m5_client_output(client->engine).len > 0);
+                      m5_client_output(client->engine).len > 0 ||
+                          m5_link_has_output(&client->link));
     else if (client->link.state == M5_LINK_LINGERING)
         m5_link_watch(&client->link, true, false);
 }
@@ -268,8 +277,10 @@ void m5_client_host_sleep(struct mqtt5_client *client, uint32_t timeout_ms)
     struct epoll_event events[4];
     m5_client_host_watch(client);
     const int wait = m5_client_host_wait_ms(client, timeout_ms);
-    if (wait != 0)
+    if (wait != 0) {
         m5_client_relax(client->engine);
+        m5_link_relax(&client->link);
+    }
     if (client->mock != NULL) {
         m5_client_mock_sleep(client->mock, wait);
         client->ready = true;

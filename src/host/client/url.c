@@ -11,22 +11,18 @@
 
 struct scheme {
     const char *name;
-    enum m5_transport transport;
+    enum m5_url_kind kind;
     uint16_t port;
     const char *lacks; /* what this build would need; NULL: it has it */
 };
 
 /* The first of each transport is how m5_url_format() writes it. */
 static const struct scheme schemes[] = {
-    {"mqtt", M5_TRANSPORT_TCP, 1883, NULL},
-    {"tcp", M5_TRANSPORT_TCP, 1883, NULL},
-    {"unix", M5_TRANSPORT_UNIX, 0, NULL},
-    {"mqtts", M5_TRANSPORT_TLS, 8883, "TLS"},
-    {"ssl", M5_TRANSPORT_TLS, 8883, "TLS"},
-    {"ws", M5_TRANSPORT_WS, 80, "WebSocket"},
-    {"wss", M5_TRANSPORT_WSS, 443, "TLS and WebSocket"},
-    {"quic", M5_TRANSPORT_QUIC, 14567, "QUIC"},
-    {"quics", M5_TRANSPORT_QUIC, 14567, "QUIC"},
+    {"mqtt", M5_URL_TCP, 1883, NULL},     {"tcp", M5_URL_TCP, 1883, NULL},
+    {"unix", M5_URL_UNIX, 0, NULL},       {"mqtts", M5_URL_TLS, 8883, NULL},
+    {"ssl", M5_URL_TLS, 8883, NULL},      {"tls", M5_URL_TLS, 8883, NULL},
+    {"ws", M5_URL_WS, 80, NULL},          {"wss", M5_URL_WSS, 443, NULL},
+    {"quic", M5_URL_QUIC, 14567, "QUIC"}, {"quics", M5_URL_QUIC, 14567, "QUIC"},
 };
 
 static const struct scheme *find_scheme(const char *name, size_t size)
@@ -38,10 +34,10 @@ static const struct scheme *find_scheme(const char *name, size_t size)
     return NULL;
 }
 
-static const struct scheme *scheme_of(enum m5_transport transport)
+static const struct scheme *scheme_of(enum m5_url_kind kind)
 {
     const struct scheme *scheme = schemes;
-    while (scheme->transport != transport)
+    while (scheme->kind != kind)
         scheme++;
     return scheme;
 }
@@ -116,17 +112,28 @@ static const char *take_endpoint(const char *authority, size_t size, uint16_t po
     return out->endpoint.port == 0 ? "port 0 cannot be connected to" : NULL;
 }
 
+/* The path and query of a WebSocket; what follows a '#' is nobody's but the user's. */
+static const char *take_web_path(const char *path, struct m5_url *out)
+{
+    const char *given = path[0] == '/' && path[1] != 0 && path[1] != '#' ? path : "/mqtt";
+    const size_t size = strcspn(given, "#");
+    if (size >= sizeof out->path)
+        return "the path is too long";
+    for (size_t i = 0; i < size; i++) {
+        if (given[i] <= 0x20 || given[i] == 0x7F)
+            return "the path has characters in it that have to be percent-encoded";
+    }
+    memcpy(out->path, given, size);
+    out->path[size] = 0;
+    return NULL;
+}
+
 static const char *take_path(const char *path, struct m5_url *out)
 {
-    const bool web = out->transport == M5_TRANSPORT_WS || out->transport == M5_TRANSPORT_WSS;
-    if (!web)
-        return path[0] != 0 && strcmp(path, "/") != 0 ? "plain MQTT has no path behind host:port"
-                                                      : NULL;
-    if (strlen(path) >= sizeof out->path)
-        return "the path is too long";
-    memcpy(out->path, path[0] == '/' && path[1] != 0 ? path : "/mqtt",
-           path[0] == '/' && path[1] != 0 ? strlen(path) + 1 : sizeof "/mqtt");
-    return NULL;
+    if (out->kind == M5_URL_WS || out->kind == M5_URL_WSS)
+        return take_web_path(path, out);
+    return path[0] != 0 && strcmp(path, "/") != 0 ? "plain MQTT has no path behind host:port"
+                                                  : NULL;
 }
 
 static const char *take_socket(const char *path, struct m5_url *out)
@@ -141,8 +148,8 @@ static const char *take_socket(const char *path, struct m5_url *out)
 
 static const char *parse(const char *rest, const struct scheme *scheme, struct m5_url *out)
 {
-    *out = (struct m5_url){.transport = scheme->transport};
-    if (scheme->transport == M5_TRANSPORT_UNIX)
+    *out = (struct m5_url){.kind = scheme->kind};
+    if (scheme->kind == M5_URL_UNIX)
         return take_socket(rest, out);
     size_t size = strcspn(rest, "/?#");
     const char *path = rest + size;
@@ -177,7 +184,7 @@ enum mqtt5_error m5_url_parse(const char *url, struct m5_url *out, char *why, si
 
 enum mqtt5_error m5_url_built(const struct m5_url *url, char *why, size_t why_size)
 {
-    const struct scheme *scheme = scheme_of(url->transport);
+    const struct scheme *scheme = scheme_of(url->kind);
     if (scheme->lacks == NULL)
         return MQTT5_OK;
     snprintf(why, why_size, "%s:// comes with %s, which this build does not have", scheme->name,
@@ -187,9 +194,9 @@ enum mqtt5_error m5_url_built(const struct m5_url *url, char *why, size_t why_si
 
 void m5_url_format(const struct m5_url *url, char *out, size_t size)
 {
-    const char *name = scheme_of(url->transport)->name;
+    const char *name = scheme_of(url->kind)->name;
     const bool v6 = strchr(url->endpoint.host, ':') != NULL;
-    if (url->transport == M5_TRANSPORT_UNIX)
+    if (url->kind == M5_URL_UNIX)
         snprintf(out, size, "%s://%s", name, url->path);
     else
         snprintf(out, size, "%s://%s%s%s:%u%s", name, v6 ? "[" : "", url->endpoint.host,

@@ -7,22 +7,18 @@
 
 #include <mqtt5/error.h>
 
-#define M5_URL_PATH_SIZE 256 /* bytes with the zero: of a socket (108 at most) or of WebSocket */
+/* Bytes with the zero: the path of a socket (108 at most) or of WebSocket, whose query may be a
+ * signature of some hundred characters. */
+#define M5_URL_PATH_SIZE 2048
 #define M5_URL_USER_SIZE 256 /* bytes with the zero: user names and passwords in URLs are short */
 
-enum m5_transport {
-    M5_TRANSPORT_TCP,
-    M5_TRANSPORT_UNIX,
-    M5_TRANSPORT_TLS,
-    M5_TRANSPORT_WS,
-    M5_TRANSPORT_WSS,
-    M5_TRANSPORT_QUIC
-};
+enum m5_url_kind { M5_URL_TCP, M5_URL_UNIX, M5_URL_TLS, M5_URL_WS, M5_URL_WSS, M5_URL_QUIC };
 
 struct m5_url {
-    enum m5_transport transport;
+    enum m5_url_kind kind;
     struct m5_endpoint endpoint; /* host "" for a unix socket */
-    char path[M5_URL_PATH_SIZE]; /* unix: of the socket; ws, wss: "/mqtt" when left out; else "" */
+    char path[M5_URL_PATH_SIZE]; /* unix: of the socket; ws, wss: with the query, "/mqtt" when left
+                                    out; else "" */
     bool has_username, has_password;
     char username[M5_URL_USER_SIZE], password[M5_URL_USER_SIZE]; /* percent-decoded */
 };
@@ -30,7 +26,7 @@ struct m5_url {
 /* Reads "scheme://user:password@host:port/path", all but the host optional:
  *
  *     mqtt, tcp   1883      mqtts, ssl   8883      ws   80      wss   443      quic   14567
- *     unix:///path of a socket
+ *     unix:///path of a socket; tls:// is mqtts://
  *
  * MQTT5_ERR_INVALID_ARGUMENT for what is no such URL, with a sentence part in @p why of @p why_size
  * bytes, which never repeats a password. */
