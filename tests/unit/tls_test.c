@@ -469,6 +469,38 @@ static void sessions_are_resumed_with_their_identity(void **state)
     }
 }
 
+/* Moves all that @p from has to say, at once. */
+static void carry(struct tls_side *from, struct tls_side *to)
+{
+    struct m5_outbox out = from->out;
+    from->out = (struct m5_outbox){.allocator = out.allocator};
+    tls_side_feed(to, m5_bytes(out.data, out.size));
+    m5_outbox_fini(&out);
+}
+
+/* Clients without TCP_NODELAY would wait for an ACK before they send their CONNECT. */
+static void a_ticket_answers_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        const struct mqtt5_tls_client_options client = tls_pki_client(&pki);
+        struct mqtt5_tls_server_options server = tls_pki_server(&pki);
+        struct tls_rig rig;
+        server.session_tickets = i == 0;
+        tls_rig_make(&rig, &client, &server, HOST);
+        tls_side_feed(&rig.client, m5_bytes(NULL, 0));
+        carry(&rig.client, &rig.server);
+        carry(&rig.server, &rig.client);
+        assert_true(rig.client.transport->open);
+        assert_false(rig.server.transport->open);
+        carry(&rig.client, &rig.server);
+        assert_true(rig.server.transport->open);
+        assert_true((rig.server.out.size > 0) == server.session_tickets);
+        assert_int_equal(count_records(&rig.server.out), server.session_tickets ? 1 : 0);
+        tls_rig_fini(&rig);
+    }
+}
+
 static void without_tickets_every_handshake_is_whole(void **state)
 {
     (void)state;
@@ -864,6 +896,7 @@ int main(void)
         cmocka_unit_test(endpoints_of_aws_are_asked_in_their_way),
         cmocka_unit_test(names_are_asked_for_and_addresses_are_not),
         cmocka_unit_test(sessions_are_resumed_with_their_identity),
+        cmocka_unit_test(a_ticket_answers_the_end_of_the_handshake),
         cmocka_unit_test(without_tickets_every_handshake_is_whole),
         cmocka_unit_test(a_connection_keeps_its_config),
         cmocka_unit_test(pre_shared_keys),

@@ -27,8 +27,9 @@
 
 #define RECORD_SIZE_MAX       16384u /* plain bytes of a record (RFC 8446, 5.1) */
 #define RECORD_OVERHEAD_MAX   64u    /* bytes: header, nonce, tag, padding */
-#define HANDSHAKE_SIZE_MAX    32768u /* bytes of a client's message: a chain of certificates */
-#define TICKET_LIFETIME_S     7200u  /* their keys change after three times that */
+#define SERVER_SILENCE_MAX    65536u /* bytes from a client in which there is no message */
+#define CLIENT_SILENCE_MAX    262144u
+#define TICKET_LIFETIME_S     7200u /* their keys change after three times that */
 #define RECORD_TYPE_ALERT     21
 #define RECORD_TYPE_HANDSHAKE 22
 #define PEER_ENDED            GNUTLS_E_PREMATURE_TERMINATION /* by close_notify: pull() knows no other end */
@@ -45,7 +46,8 @@ struct connection {
     size_t host_size;         /* with its zero */
     char *sentence;           /* M5_TLS_SENTENCE_SIZE bytes, once something was to be explained */
     struct m5_tls_resumption *resumption;
-    int deferred; /* what follows the plain bytes that read() gave last: a code of GnuTLS, or 0 */
+    size_t silent; /* wire bytes taken since there were plain ones */
+    int deferred;  /* what follows the plain bytes that read() gave last: a code of GnuTLS, or 0 */
     gnutls_alert_description_t alert; /* for the failure of `sentence` */
     bool begun, failed, ended;
 };
@@ -60,6 +62,12 @@ static struct connection *connection_of(struct m5_transport *transport)
 
 /* ---- what GnuTLS calls ---- */
 
+/* Messages of a handshake may have 16 MiB by their length, and GnuTLS keeps what it has of one. */
+static size_t silence_max(const struct connection *connection)
+{
+    return connection->config->is_server ? SERVER_SILENCE_MAX : CLIENT_SILENCE_MAX;
+}
+
 static ssize_t pull(gnutls_transport_ptr_t ptr, void *data, size_t size)
 {
     struct connection *connection = ptr;
@@ -69,6 +77,11 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *data, size_t size)
         return -1;
     }
     const size_t count = size < wire->len ? size : wire->len;
+    connection->silent += count;
+    if (connection->silent > silence_max(connection)) {
+        gnutls_transport_set_errno(connection->session, EMSGSIZE);
+        return -1;
+    }
     memcpy(data, wire->data, count);
     *wire = m5_bytes(wire->data + count, wire->len - count);
     return (ssize_t)count;
@@ -332,6 +345,17 @@ static bool goes_on(const struct connection *connection, ptrdiff_t result, size_
            (result == GNUTLS_E_AGAIN && connection->wire->len > 0 && connection->wire->len < left);
 }
 
+/* One ticket is enough for a client that comes back, and it goes out now: an answer to the last
+ * message of the handshake keeps clients without TCP_NODELAY from waiting for an ACK. */
+static int send_ticket(struct connection *connection)
+{
+    const struct m5_tls_config *config = connection->config;
+    if (!config->is_server || !config->keeps_tickets ||
+        gnutls_protocol_get_version(connection->session) != GNUTLS_TLS1_3)
+        return 0;
+    return gnutls_session_ticket_send(connection->session, 1, 0);
+}
+
 /* 0 once everything is agreed upon and verified. */
 static int shake_hands(struct connection *connection)
 {
@@ -345,7 +369,8 @@ static int shake_hands(struct connection *connection)
         return result;
     result = check_resumed(connection);
     if (result == 0)
-        connection->transport.open = true;
+        result = send_ticket(connection);
+    connection->transport.open = result == 0;
     return result;
 }
 
@@ -374,6 +399,7 @@ static ptrdiff_t receive_all(struct connection *connection, uint8_t *plain, size
             break;
         }
         used += (size_t)result;
+        connection->silent = 0;
     }
     connection->transport.pending =
         connection->deferred != 0 || gnutls_record_check_pending(connection->session) > 0;
@@ -575,7 +601,6 @@ static bool start_server(struct connection *connection)
     const struct m5_tls_config *config = connection->config;
     gnutls_session_t session = connection->session;
     gnutls_certificate_server_set_request(session, requests[config->client_certificate]);
-    gnutls_handshake_set_max_packet_length(session, HANDSHAKE_SIZE_MAX);
     gnutls_db_set_cache_expiration(session, TICKET_LIFETIME_S);
     if (config->pair_count > 1)
         gnutls_handshake_set_post_client_hello_function(session, choose_certificate);
@@ -595,7 +620,8 @@ struct m5_transport *m5_tls_server_new(struct m5_tls_config *config,
     struct connection *connection = make_connection(config, allocator);
     if (connection == NULL)
         return NULL;
-    return made(connection, start_session(connection, GNUTLS_SERVER) && start_server(connection));
+    return made(connection, start_session(connection, GNUTLS_SERVER | GNUTLS_NO_AUTO_SEND_TICKET) &&
+                                start_server(connection));
 }
 
 static bool ends_with(const char *text, const char *end)

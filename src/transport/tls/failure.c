@@ -76,6 +76,8 @@ static const struct sentence failures[] = {
      "the client wants to renegotiate, which we do not"},
     {GNUTLS_E_TOO_MANY_HANDSHAKE_PACKETS, "the server changes keys too often",
      "the client changes keys too often"},
+    {GNUTLS_E_PULL_ERROR, "the server sends more than a handshake can have",
+     "the client sends more than a handshake can have"},
     {GNUTLS_E_PUSH_ERROR, "out of memory", NULL},
     {GNUTLS_E_MEMORY_ERROR, "out of memory", NULL},
 };
