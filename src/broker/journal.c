@@ -65,9 +65,32 @@ static void part_free(struct m5_batch_part *part)
     m5_free(part->allocator, part, sizeof *part + part->capacity);
 }
 
+static void free_parts(struct m5_batch *batch, struct m5_batch_part **spare)
+{
+    for (struct m5_batch_part *part = batch->parts, *next; part != NULL; part = next) {
+        next = part->next;
+        if (spare != NULL && *spare == NULL && part->capacity == PART_CAPACITY)
+            *spare = part;
+        else
+            part_free(part);
+    }
+}
+
+static void batch_free(struct m5_shard *shard, struct m5_batch *batch)
+{
+    shard->journal.bytes -= batch->bytes;
+    free_parts(batch, &shard->journal.spare);
+    m5_free(shard->engine->allocator, batch, sizeof *batch);
+}
+
+/* What this turn has written goes with it: half a change is none. */
 static void end_journal(struct m5_shard *shard)
 {
-    shard->journal.ended = true;
+    struct m5_journal *journal = &shard->journal;
+    journal->ended = true;
+    if (journal->open != NULL)
+        batch_free(shard, journal->open);
+    journal->open = NULL;
     M5_COUNT(shard, limit_memory, 1);
     m5_event_limit(shard, NULL, "memory for what is to be stored");
 }
@@ -154,29 +177,11 @@ struct m5_batch *m5_shard_seal(struct m5_shard *shard)
     m5_shard_settle(shard);
     struct m5_journal *journal = &shard->journal;
     struct m5_batch *batch = journal->open;
-    if (batch == NULL || journal->ended)
+    if (batch == NULL)
         return NULL;
     journal->open = NULL;
     batch->position = journal->sealed = journal->position;
     return batch;
-}
-
-static void free_parts(struct m5_batch *batch, struct m5_batch_part **spare)
-{
-    for (struct m5_batch_part *part = batch->parts, *next; part != NULL; part = next) {
-        next = part->next;
-        if (spare != NULL && *spare == NULL && part->capacity == PART_CAPACITY)
-            *spare = part;
-        else
-            part_free(part);
-    }
-}
-
-static void batch_free(struct m5_shard *shard, struct m5_batch *batch)
-{
-    shard->journal.bytes -= batch->bytes;
-    free_parts(batch, &shard->journal.spare);
-    m5_free(shard->engine->allocator, batch, sizeof *batch);
 }
 
 void m5_shard_stored(struct m5_shard *shard, struct m5_batch *batch)

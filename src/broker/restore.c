@@ -523,8 +523,8 @@ enum mqtt5_error m5_restore_end(struct m5_restore *restore, struct m5_restore_re
         write_meta(engine);
     enum mqtt5_error error = MQTT5_OK;
     for (uint32_t i = 0; i < engine->shard_count; i++)
-        if (engine->shards[i].journal.ended)
-            error = MQTT5_ERR_NOMEM;
+        if (engine->shards[i].journal.ended || m5_get(&engine->shards[i].counters.limit_memory) > 0)
+            error = MQTT5_ERR_NOMEM; /* something of what was stored has been left out */
     m5_journal_gather(engine);
     if (report != NULL)
         *report = restore->report;

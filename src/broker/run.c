@@ -666,8 +666,10 @@ bool m5_run_restore(struct m5_shard *shard, uint32_t placed, struct mqtt5_bytes 
     read_items(run, &head, shard->engine->wall_ms, at + aligned(head.topic_size));
     if (matched)
         m5_run_deliver_local(shard, run, run->match.nodes, run->match.count);
+    else
+        M5_COUNT(shard, limit_memory, 1);
     finish(shard, run);
-    return matched;
+    return true;
 }
 
 /* ---- ends of runs ---- */

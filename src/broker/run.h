@@ -139,7 +139,8 @@ struct m5_message *m5_run_message(struct m5_shard *shard, struct m5_run *run, ui
 void m5_run_mail(struct m5_shard *shard, const struct m5_mail_record *record);
 
 /* Takes in a run that was on its way to shard @p placed of the last broker when that ended; on
- * every shard of this one. False: @p record makes no sense, or no memory. */
+ * every shard of this one. False: @p record makes no sense. What there is no memory for is counted.
+ */
 bool m5_run_restore(struct m5_shard *shard, uint32_t placed, struct mqtt5_bytes record);
 
 /* Publishes a message that no packet carried (a will, $SYS) with all that belongs to a publish. */
