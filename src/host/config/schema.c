@@ -276,6 +276,7 @@ static const struct m5_key root_keys[] = {
     {.name = "ban_file",
      .type = M5_KEY_PATH,
      M5_AT(m5_config, options.ban_file),
+     .sample = "bans.txt",
      .flag = "ban-file",
      .value = "FILE",
      .help = "addresses and networks that may not connect"},
