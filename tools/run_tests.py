@@ -144,6 +144,10 @@ def program_suites(options):
         suites.append(Suite('kill', [PYTHON, str(ROOT / 'tests/e2e/kill.py'), '--binary',
                                      str(BUILD / 'release/mqttv5')], ('release',),
                             must_count=True, show=r'seed|  \{'))
+    if has('tests/browser/run.py'):
+        suites.append(Suite('browser', [PYTHON, str(ROOT / 'tests/browser/run.py'), '--binary',
+                                        str(BUILD / 'release/mqttv5'), '--build', str(BUILD)],
+                            ('release',), must_count=True, show='skip'))
     if has('tests/unit/*_test.c'):
         suites.append(ctest_suite('unit', 'asan', 'unit'))
     if has('tests/fuzz/fuzz_*.c'):

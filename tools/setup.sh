@@ -6,10 +6,14 @@
 set -euo pipefail
 
 run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev libyaml-dev
-    libargon2-dev libgnutls28-dev libjansson-dev)
+    libargon2-dev libgnutls28-dev libjansson-dev libcurl4-gnutls-dev)
 test_packages=(libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 llvm-14
     mosquitto mosquitto-clients python3 python3-paho-mqtt
-    libmosquitto-dev libpaho-mqtt-dev libwslay-dev)
+    libmosquitto-dev libpaho-mqtt-dev libwslay-dev
+    chromium openssl)
+# Any Node.js from 18 on will do; packages of other makers bring npm along and exclude Debian's.
+command -v node >/dev/null || test_packages+=(nodejs)
+command -v npm >/dev/null || test_packages+=(npm)
 
 case ${1:-} in
     run) wanted=("${run_packages[@]}") ;;

@@ -326,7 +326,7 @@ class Symbols(Tree):
 class Setup(Tree):
     """setup.sh, with made-up dpkg-query, apt-get, id and sudo."""
 
-    def run_setup(self, installed, user=0, sudo=True, apt_status=0):
+    def run_setup(self, installed, user=0, sudo=True, apt_status=0, commands=('node', 'npm')):
         """(status, output, what apt-get was called with)."""
         programs = {
             'dpkg-query': 'for last; do :; done\n'
@@ -340,6 +340,8 @@ class Setup(Tree):
         (self.root / 'bin').mkdir()
         for name in ('bash', 'env', 'mktemp', 'rm', 'tail', 'true'):
             (self.root / 'bin' / name).symlink_to(shutil.which(name))
+        for name in commands:
+            (self.root / 'bin' / name).symlink_to('/bin/true')
         for name, text in programs.items():
             path = self.root / 'bin' / name
             path.write_text(f'#!/bin/bash\n{text}\n', encoding='utf-8')
@@ -358,11 +360,19 @@ class Setup(Tree):
                                                'liblmdb-dev libyaml-dev libargon2-dev '
                                                'libgnutls28-dev libjansson-dev '
                                                'libmosquitto-dev libpaho-mqtt-dev '
-                                               'mosquitto clang-14 python3 libcmocka-dev llvm-14')
+                                               'libcurl4-gnutls-dev libwslay-dev mosquitto '
+                                               'clang-14 python3 libcmocka-dev llvm-14')
         self.assertEqual(status, 0, output)
         self.assertIn('update', calls)
         self.assertRegex(calls, 'install --no-install-recommends libclang-rt-14-dev '
-                         'clang-format-14 mosquitto-clients python3-paho-mqtt\n')
+                         'clang-format-14 mosquitto-clients python3-paho-mqtt '
+                         'chromium openssl\n')
+
+    def test_node_of_another_maker_is_left_alone(self):
+        self.assertRegex(self.run_setup('', commands=())[2], ' nodejs npm\n')
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix='mqtt5-tools-'))
+        self.addCleanup(shutil.rmtree, self.root)
+        self.assertRegex(self.run_setup('', commands=('node',))[2], 'openssl npm\n')
 
     def test_sudo_is_used_by_others_than_root(self):
         status, _, calls = self.run_setup('', user=1000)
