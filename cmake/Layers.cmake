@@ -60,10 +60,10 @@ link_directories(${m5_gnutls_folder})
 target_include_directories(m5_transport SYSTEM PUBLIC ${m5_gnutls_INCLUDE_DIR})
 target_link_libraries(m5_transport PUBLIC gnutls)
 
-# Passwords, SCRAM and tokens: argon2id, JSON.
-set(m5_auth_libraries argon2 jansson)
-set(m5_auth_packages libargon2-dev libjansson-dev)
-set(m5_auth_headers argon2.h jansson.h)
+# Passwords, SCRAM and tokens: argon2id, JSON; keys and logins over HTTP.
+set(m5_auth_libraries argon2 jansson curl)
+set(m5_auth_packages libargon2-dev libjansson-dev libcurl4-gnutls-dev)
+set(m5_auth_headers argon2.h jansson.h curl/curl.h)
 foreach(library package header IN ZIP_LISTS m5_auth_libraries m5_auth_packages m5_auth_headers)
     find_library(m5_${library}_LIBRARY ${library})
     find_path(m5_${library}_INCLUDE_DIR ${header})

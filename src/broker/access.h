@@ -11,6 +11,7 @@
 #include <mqtt5/bytes.h>
 #include <mqtt5/reason_code.h>
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -51,7 +52,7 @@ struct m5_access {
 
     /* True while `publish`, `subscribe` and `deliver` would allow everything: they are not asked.
      * May change between turns. */
-    bool allow_everything;
+    atomic_bool allow_everything;
 
     /* May it connect? ALLOW proves nothing: its name counts for no more than it says, unless it is
      * that of the transport. On DENY, *reason says what CONNACK carries. NULL: as the configuration

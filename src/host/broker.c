@@ -32,7 +32,6 @@ struct mqtt5_broker {
     struct m5_log log; /* of the thread that makes and runs the broker */
     struct m5_persistence persistence;
     struct m5_access access; /* what the engine asks when there is a policy */
-    char *paths[3];          /* of the policy's files: owned copies */
     struct m5_listeners listeners;
     bool ran;
 };
@@ -78,6 +77,25 @@ static uint32_t core_count(void)
     return count < 1 ? 1 : count > M5_SHARDS_MAX ? M5_SHARDS_MAX : (uint32_t)count;
 }
 
+static bool checks_logins(const struct mqtt5_auth_options *auth)
+{
+    return auth->password_file != NULL || auth->scram_file != NULL || auth->jwt_issuer_count > 0 ||
+           auth->http.uri != NULL;
+}
+
+static bool lets_somebody_in(const struct mqtt5_broker_options *options,
+                             const struct mqtt5_listener *listener)
+{
+    const struct mqtt5_auth_options *auth =
+        listener->auth != NULL ? listener->auth : &options->auth;
+    const struct mqtt5_tls_server_options *tls = listener->tls;
+    const bool named =
+        listener->proxy_identity ||
+        (tls != NULL && (tls->identity != MQTT5_TLS_IDENTITY_NONE || tls->psk_file != NULL));
+    return named || auth->allow_anonymous || checks_logins(auth) ||
+           (listener->auth == NULL && options->config.allow_anonymous);
+}
+
 static enum mqtt5_error check_options(const struct mqtt5_broker_options *options)
 {
     const char *why;
@@ -87,10 +105,10 @@ static enum mqtt5_error check_options(const struct mqtt5_broker_options *options
         return fail(MQTT5_ERR_CONFIG, "workers must be 0 (one per core) to %d", M5_SHARDS_MAX);
     if (mqtt5_broker_config_check(&options->config, &why) != MQTT5_OK)
         return fail(MQTT5_ERR_CONFIG, "%s", why);
-    if (options->listener_count > 0 && !options->config.allow_anonymous &&
-        !options->auth.allow_anonymous && options->auth.password_file == NULL)
-        return fail(MQTT5_ERR_CONFIG, "nobody could connect: give a password_file, or set "
-                                      "config.allow_anonymous for these listeners");
+    for (size_t i = 0; i < options->listener_count; i++)
+        if (!lets_somebody_in(options, &options->listeners[i]))
+            return fail(MQTT5_ERR_CONFIG, "nobody could connect: give a password_file, or set "
+                                          "config.allow_anonymous for these listeners");
     return MQTT5_OK;
 }
 
@@ -106,35 +124,44 @@ static size_t three_quarters_of_memory(void)
 static bool allows_anonymous(const struct mqtt5_broker_options *options)
 {
     return options->config.allow_anonymous || options->auth.allow_anonymous ||
-           (options->listener_count == 0 && options->auth.password_file == NULL);
+           (options->listener_count == 0 && !checks_logins(&options->auth));
 }
 
-static bool copy_path(struct mqtt5_broker *broker, size_t index, const char *path, const char **out)
+/* Calls m5_policy_new() or m5_policy_change() with what @p options say of logins. */
+static enum mqtt5_error set_policy(struct mqtt5_broker *broker,
+                                   const struct mqtt5_broker_options *options)
 {
-    broker->paths[index] = path == NULL ? NULL : strdup(path);
-    *out = broker->paths[index];
-    return path == NULL || *out != NULL;
-}
-
-static enum mqtt5_error make_policy(struct mqtt5_broker *broker,
-                                    const struct mqtt5_broker_options *options)
-{
-    if (options->auth.password_file == NULL && options->acl_file == NULL &&
-        options->ban_file == NULL)
-        return MQTT5_OK;
+    uint32_t slots[M5_LISTENERS_MAX];
+    struct m5_policy_listener own[M5_LISTENERS_MAX];
+    struct mqtt5_auth_options auth = options->auth;
     struct m5_policy_options policy;
-    m5_policy_options_init(&policy);
-    policy.allow_anonymous = allows_anonymous(options);
-    if (!copy_path(broker, 0, options->auth.password_file, &policy.password_file) ||
-        !copy_path(broker, 1, options->acl_file, &policy.acl_file) ||
-        !copy_path(broker, 2, options->ban_file, &policy.ban_file))
-        return fail(MQTT5_ERR_NOMEM, "no memory for the broker");
     char error[M5_POLICY_ERROR_SIZE];
-    broker->crew.policy = m5_policy_new(broker->crew.allocator, &policy, error);
-    if (broker->crew.policy == NULL)
-        return fail(MQTT5_ERR_CONFIG, "%s", error);
-    broker->access = m5_policy_access(broker->crew.policy);
-    return MQTT5_OK;
+    const enum mqtt5_error assigned =
+        m5_listeners_assign(&broker->listeners, options, slots, sentence);
+    if (assigned != MQTT5_OK)
+        return assigned;
+    m5_policy_options_init(&policy);
+    auth.allow_anonymous = allows_anonymous(options);
+    policy.auth = &auth;
+    policy.listeners = own;
+    policy.acl_file = options->acl_file;
+    policy.ban_file = options->ban_file;
+    for (size_t i = 0; i < options->listener_count; i++)
+        if (options->listeners[i].auth != NULL)
+            own[policy.listener_count++] =
+                (struct m5_policy_listener){slots[i], options->listeners[i].auth};
+    bool set;
+    if (broker->crew.policy != NULL) {
+        set = m5_policy_change(broker->crew.policy, &policy, error);
+    } else {
+        broker->crew.policy = m5_policy_new(broker->crew.allocator, &policy, error);
+        set = broker->crew.policy != NULL;
+        if (set)
+            m5_policy_bind(broker->crew.policy, &broker->access);
+    }
+    if (set)
+        return MQTT5_OK;
+    return fail(m5_policy_no_memory(error) ? MQTT5_ERR_NOMEM : MQTT5_ERR_CONFIG, "%s", error);
 }
 
 static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
@@ -152,7 +179,7 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
         .shard_count = broker->crew.worker_count,
         .now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
         .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
-        .access = broker->crew.policy != NULL ? &broker->access : NULL,
+        .access = &broker->access,
         .store = options->storage_dir != NULL,
         .events = true, /* the level may change while it runs */
     };
@@ -210,7 +237,7 @@ static enum mqtt5_error open_store(struct mqtt5_broker *broker,
 static enum mqtt5_error make(struct mqtt5_broker *broker,
                              const struct mqtt5_broker_options *options)
 {
-    enum mqtt5_error error = make_policy(broker, options);
+    enum mqtt5_error error = set_policy(broker, options);
     if (error == MQTT5_OK)
         error = make_engine(broker, options);
     if (error == MQTT5_OK)
@@ -270,14 +297,6 @@ bool m5_broker_watch(struct mqtt5_broker *broker, int fd, void (*ready)(void *ct
     return m5_loop_add(&worker->loop, fd, &worker->guest, M5_LOOP_READ);
 }
 
-/* The policy's files, as other options name them. */
-static enum mqtt5_error change_policy(struct mqtt5_broker *broker,
-                                      const struct mqtt5_broker_options *options)
-{
-    (void)options;
-    return mqtt5_broker_reload(broker, NULL);
-}
-
 /* ---- running ---- */
 
 static void *run_thread(void *worker)
@@ -326,7 +345,7 @@ enum mqtt5_error mqtt5_broker_reload(struct mqtt5_broker *broker, const char **w
     char error[M5_POLICY_ERROR_SIZE];
     if (why != NULL)
         *why = sentence;
-    if (broker->crew.policy == NULL || m5_policy_reload(broker->crew.policy, error))
+    if (m5_policy_reload(broker->crew.policy, error))
         return MQTT5_OK;
     return fail(MQTT5_ERR_CONFIG, "%s", error);
 }
@@ -344,7 +363,7 @@ enum mqtt5_error mqtt5_broker_reconfigure(struct mqtt5_broker *broker,
     if (error == MQTT5_OK)
         error = m5_listeners_check(&broker->listeners, options, sentence);
     if (error == MQTT5_OK)
-        error = change_policy(broker, options);
+        error = set_policy(broker, options);
     if (error != MQTT5_OK)
         return error;
     struct mqtt5_broker_config config = options->config;
@@ -386,8 +405,6 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
     m5_free(allocator, crew->workers, crew->worker_count * sizeof *crew->workers);
     if (crew->engine != NULL)
         m5_engine_free(crew->engine);
-    for (size_t i = 0; i < M5_COUNT_OF(broker->paths); i++)
-        free(broker->paths[i]);
     pthread_mutex_destroy(&crew->config_mutex);
     m5_log_sink_fini(&broker->sink);
     m5_free(allocator, broker, sizeof *broker);

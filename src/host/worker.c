@@ -141,11 +141,6 @@ static void submit_changes(struct m5_worker *worker)
         m5_store_submit(worker->crew->store, batch);
 }
 
-static int descriptor(const struct m5_conn *conn)
-{
-    return ((const struct m5_socket *)m5_conn_host(conn))->watch.fd;
-}
-
 static void take_config(struct m5_worker *worker)
 {
     struct m5_crew *crew = worker->crew;
@@ -173,7 +168,7 @@ static void turn(struct m5_worker *worker)
     m5_socket_take_moved(worker);
     handle_events(worker, count);
     judge(worker, count, m5_shard_work(worker->shard) - before);
-    m5_logins_ask(&worker->logins, worker->shard, descriptor);
+    m5_logins_ask(&worker->logins, worker->shard);
     submit_changes(worker);
     const uint64_t wakes = m5_shard_end(worker->shard);
     struct m5_conn *conn;

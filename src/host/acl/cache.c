@@ -105,6 +105,8 @@ bool m5_acl_cache_ask(struct m5_acl_cache *cache, const struct m5_acl *acl, uint
                       const struct m5_principal *who, enum m5_acl_action action,
                       struct mqtt5_bytes topic)
 {
+    if (who->roles != NULL) /* what a login brings along is not part of what is remembered */
+        return ask(acl, who, action, topic);
     struct question question = {
         .user = who->username, .topic = topic, .action = action, .anonymous = who->anonymous};
     if (m5_acl_uses_client_id(acl))

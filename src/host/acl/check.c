@@ -265,17 +265,32 @@ static bool best_grants(const struct question *question, const struct tally *tal
     return !tally->best_denies && (tally->best_rights & question->wanted) != 0;
 }
 
+/* Roles that the file assigns, and those of the login. */
+static void walk_roles(struct question *question, const struct m5_acl_subject *user,
+                       struct tally *tally)
+{
+    for (uint32_t i = 0; user != NULL && i < user->role_count; i++)
+        walk(question, user->roles[i], tally);
+    const char *name = question->who->roles;
+    for (; name != NULL && name[0] != 0; name += strlen(name) + 1) {
+        const struct m5_acl_subject *role =
+            m5_acl_find_name(&question->acl->roles, m5_bytes_of(name));
+        if (role != NULL)
+            walk(question, role->root, tally);
+    }
+}
+
 static struct m5_acl_verdict decide_ours(struct question *question)
 {
     struct m5_acl_verdict verdict = {0};
     const struct m5_acl_subject *user = find_user(question);
-    if (user != NULL) {
+    if (user != NULL || question->who->roles != NULL) {
         struct tally own = {0}, roles = {0};
-        walk(question, user->root, &own);
+        if (user != NULL)
+            walk(question, user->root, &own);
         if (own.best != NULL && (own.best_denies || best_grants(question, &own)))
             return (struct m5_acl_verdict){.allowed = !own.best_denies, .rule = own.best};
-        for (uint32_t i = 0; i < user->role_count; i++)
-            walk(question, user->roles[i], &roles);
+        walk_roles(question, user, &roles);
         if (any_decides(&roles, &verdict))
             return verdict;
     }

@@ -165,12 +165,14 @@ static bool is_for(const struct m5_jwt_key *key, const struct header *header)
             m5_bytes_equal(m5_bytes(key->kid, key->kid_size), header->kid));
 }
 
+const char m5_jwt_no_key[] = "there is no key for it (kid and algorithm)";
+
 static const char *verify_signature(const struct m5_jwt_keys *keys, const struct header *header,
                                     const struct parts *parts)
 {
     uint8_t bytes[SIGNATURE_MAX];
     size_t size = 0;
-    const char *why = "there is no key for it (kid and algorithm)";
+    const char *why = m5_jwt_no_key;
     if (!m5_base64_decode(parts->signature, M5_BASE64_URL, bytes, sizeof bytes, &size))
         return "its signature cannot be read";
     for (size_t i = 0; i < keys->count; i++) {

@@ -39,6 +39,20 @@ bool m5_jwt_keys_add_pem(struct m5_jwt_keys *keys, struct mqtt5_bytes kid, struc
 bool m5_jwt_keys_add_jwks(struct m5_jwt_keys *keys, struct mqtt5_bytes json,
                           struct m5_text_error *error);
 
+/* Adds what the file @p path has: PEM, a JSON Web Key Set, or else a secret (without the line's
+ * end). */
+bool m5_jwt_keys_add_file(struct m5_jwt_keys *keys, const char *path, struct m5_text_error *error);
+
+/* True for a name of struct m5_jwt_keys_only(): "HS256", "RS256", "ES256", "EdDSA". */
+bool m5_jwt_algorithm_known(const char *name);
+
+/* Takes out the keys of other algorithms than @p name, or with NULL the secrets: those that come
+ * over a network are none. */
+void m5_jwt_keys_only(struct m5_jwt_keys *keys, const char *name);
+
+/* What m5_jwt_verify() answers when no key is meant for the token. */
+extern const char m5_jwt_no_key[];
+
 struct m5_jwt_rules {
     const char *issuer;      /* NULL: any */
     const char *audience;    /* NULL: any; else the token must name it */

@@ -271,3 +271,56 @@ bool m5_jwt_keys_add_jwks(struct m5_jwt_keys *keys, struct mqtt5_bytes json,
     json_decref(set);
     return tell(why, error);
 }
+
+/* ---- files ---- */
+
+static struct mqtt5_bytes without_line_end(struct mqtt5_bytes text)
+{
+    while (text.len > 0 && (text.data[text.len - 1] == '\n' || text.data[text.len - 1] == '\r'))
+        text.len--;
+    return text;
+}
+
+bool m5_jwt_keys_add_file(struct m5_jwt_keys *keys, const char *path, struct m5_text_error *error)
+{
+    struct m5_text text;
+    const struct mqtt5_bytes no_kid = {0};
+    if (!m5_text_read(path, &text, error))
+        return false;
+    const struct mqtt5_bytes bytes = m5_bytes(text.data, text.size);
+    bool added;
+    if (memmem(bytes.data, bytes.len, "-----BEGIN", 10) != NULL)
+        added = m5_jwt_keys_add_pem(keys, no_kid, bytes, error);
+    else if (bytes.len > 0 && bytes.data[0] == '{')
+        added = m5_jwt_keys_add_jwks(keys, bytes, error);
+    else
+        added = m5_jwt_keys_add_secret(keys, no_kid, without_line_end(bytes), error);
+    m5_text_free(&text);
+    return added;
+}
+
+static const char *const algorithm_names[] = {"HS256", "RS256", "ES256", "EdDSA"};
+
+bool m5_jwt_algorithm_known(const char *name)
+{
+    for (size_t i = 0; i < 4; i++) {
+        if (strcmp(name, algorithm_names[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+void m5_jwt_keys_only(struct m5_jwt_keys *keys, const char *name)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < keys->count; i++) {
+        const enum m5_jwt_algorithm algorithm = keys->items[i].algorithm;
+        const bool keep = name != NULL ? strcmp(name, algorithm_names[algorithm]) == 0
+                                       : algorithm != M5_JWT_HS256;
+        if (keep)
+            keys->items[kept++] = keys->items[i];
+        else
+            key_fini(&keys->items[i]);
+    }
+    keys->count = kept;
+}

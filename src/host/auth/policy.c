@@ -1,12 +1,13 @@
-/* Who may connect and what they may do, out of files.
+/* Who may connect and what they may do.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/policy.h"
 
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "host/acl/cache.h"
-#include "host/auth/users.h"
+#include "host/auth/options.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* A thread's memory of answers; given back with the policy. */
@@ -15,74 +16,40 @@ struct thread_cache {
     struct thread_cache *next;
 };
 
+/* Every chain that may still have threads: they call into the host, so the policy outlives them. */
+struct known {
+    struct m5_chain *chain; /* a reference */
+    struct known *next;
+};
+
+struct way {
+    uint32_t slot;
+    struct m5_chain *chain;
+};
+
+/* What options and files say now; replaced as a whole. */
+struct content {
+    struct m5_chain *chain; /* of all listeners that have none of their own */
+    struct way *ways;       /* of the others */
+    size_t way_count;
+    struct m5_acl *acl; /* NULL: everything is allowed */
+    struct m5_bans *bans;
+    char *acl_file, *ban_file;
+    enum m5_acl_format acl_format;
+};
+
 struct m5_policy {
     const struct mqtt5_allocator *allocator;
-    struct m5_policy_options options;
-    struct m5_snapshot users, acl,
-        bans;                     /* of struct m5_users, m5_acl, m5_bans; values may be NULL */
-    struct m5_verifier *verifier; /* NULL without a password file */
-    pthread_key_t key;            /* of each thread: its struct thread_cache */
+    struct m5_verifier_config verifier;
+    struct m5_snapshot content;
+    bool has_content;
+    struct known *known;
+    struct m5_access *bound; /* NULL, or what is kept right */
+    pthread_key_t key;       /* of each thread: its struct thread_cache */
     bool has_key;
     pthread_mutex_t lock; /* guards `caches` */
     struct thread_cache *caches;
 };
-
-/* What the files say now. */
-struct content {
-    struct m5_users *users;
-    struct m5_acl *acl;
-    struct m5_bans *bans;
-};
-
-/* ---- files ---- */
-
-static void free_users(void *users)
-{
-    m5_users_free(users);
-}
-
-static void free_acl(void *acl)
-{
-    m5_acl_free(acl);
-}
-
-static void free_bans(void *bans)
-{
-    m5_bans_free(bans);
-}
-
-static void content_fini(struct content *content)
-{
-    m5_users_free(content->users);
-    m5_acl_free(content->acl);
-    m5_bans_free(content->bans);
-}
-
-/* Reads all files, or none. */
-static bool read_files(const struct m5_policy_options *options, struct content *out,
-                       char error[M5_POLICY_ERROR_SIZE])
-{
-    struct m5_text_error wrong = {0};
-    const char *path = NULL;
-    *out = (struct content){0};
-    if (options->password_file != NULL) {
-        path = options->password_file;
-        out->users = m5_users_load(path, m5_users_password_check, &wrong);
-    }
-    if (options->acl_file != NULL && wrong.text[0] == 0) {
-        path = options->acl_file;
-        out->acl = m5_acl_load(path, options->acl_format, &wrong);
-    }
-    if (options->ban_file != NULL && wrong.text[0] == 0) {
-        path = options->ban_file;
-        out->bans = m5_bans_load(path, &wrong);
-    }
-    if (wrong.text[0] == 0)
-        return true;
-    m5_text_error_format(&wrong, path, error, M5_POLICY_ERROR_SIZE);
-    content_fini(out);
-    return false;
-}
 
 static bool fail(char error[M5_POLICY_ERROR_SIZE], const char *why)
 {
@@ -90,28 +57,250 @@ static bool fail(char error[M5_POLICY_ERROR_SIZE], const char *why)
     return false;
 }
 
-/* Hands @p value over; false without memory, and then it is gone. */
-static bool replace(struct m5_snapshot *snapshot, void *value)
+bool m5_policy_no_memory(const char error[M5_POLICY_ERROR_SIZE])
 {
-    if (m5_snapshot_set(snapshot, value))
+    return strncmp(error, "out of memory", 13) == 0;
+}
+
+/* ---- content ---- */
+
+static void free_content(void *value)
+{
+    struct content *content = value;
+    if (content == NULL)
+        return;
+    m5_chain_release(content->chain);
+    for (size_t i = 0; i < content->way_count; i++)
+        m5_chain_release(content->ways[i].chain);
+    free(content->ways);
+    m5_acl_free(content->acl);
+    m5_bans_free(content->bans);
+    free(content->acl_file);
+    free(content->ban_file);
+    free(content);
+}
+
+static bool copy_text(char **out, const char *text)
+{
+    *out = text != NULL ? strdup(text) : NULL;
+    return text == NULL || *out != NULL;
+}
+
+static bool read_lists(struct content *content, char error[M5_POLICY_ERROR_SIZE])
+{
+    struct m5_text_error wrong = {0};
+    const char *path = content->acl_file;
+    if (path != NULL)
+        content->acl = m5_acl_load(path, content->acl_format, &wrong);
+    if ((path == NULL || content->acl != NULL) && content->ban_file != NULL) {
+        path = content->ban_file;
+        content->bans = m5_bans_load(path, &wrong);
+    }
+    if (wrong.text[0] == 0)
         return true;
-    if (value != NULL)
-        snapshot->free_value(value);
+    m5_text_error_format(&wrong, path, error, M5_POLICY_ERROR_SIZE);
     return false;
+}
+
+static struct m5_chain *find_way(const struct content *content, uint32_t slot)
+{
+    for (size_t i = 0; i < content->way_count; i++) {
+        if (content->ways[i].slot == slot)
+            return content->ways[i].chain;
+    }
+    return NULL;
+}
+
+static const struct mqtt5_auth_options no_ways; /* nobody gets in */
+
+/* The chain of @p before if it was for the same options, else a new one. */
+static struct m5_chain *make_chain(struct m5_policy *policy,
+                                   const struct mqtt5_auth_options *options,
+                                   struct m5_chain *before, char error[M5_POLICY_ERROR_SIZE])
+{
+    if (before != NULL && m5_auth_options_equal(m5_chain_options(before), options))
+        return m5_chain_hold(before);
+    struct known *known = malloc(sizeof *known);
+    struct m5_chain *chain = known == NULL
+                                 ? NULL
+                                 : m5_chain_new(policy->allocator, options, &policy->verifier,
+                                                error, M5_POLICY_ERROR_SIZE);
+    if (chain == NULL) {
+        if (known == NULL)
+            fail(error, "out of memory");
+        free(known);
+        return NULL;
+    }
+    *known = (struct known){.chain = m5_chain_hold(chain), .next = policy->known};
+    policy->known = known;
+    return chain;
+}
+
+/* Lets chains go that nobody uses any more; with @p all, the threads of the others end as well. */
+static void sweep(struct m5_policy *policy, bool all)
+{
+    struct known **at = &policy->known;
+    while (*at != NULL) {
+        struct known *known = *at;
+        if (all)
+            m5_chain_stop(known->chain);
+        if (!all && !m5_chain_is_last(known->chain)) {
+            at = &known->next;
+            continue;
+        }
+        *at = known->next;
+        m5_chain_release(known->chain);
+        free(known);
+    }
+}
+
+static bool make_chains(struct m5_policy *policy, struct content *content,
+                        const struct m5_policy_options *options, const struct content *before,
+                        char error[M5_POLICY_ERROR_SIZE])
+{
+    const struct mqtt5_auth_options *auth = options->auth != NULL ? options->auth : &no_ways;
+    content->chain = make_chain(policy, auth, before != NULL ? before->chain : NULL, error);
+    if (content->chain == NULL)
+        return false;
+    if (options->listener_count == 0)
+        return true;
+    content->ways = calloc(options->listener_count, sizeof *content->ways);
+    if (content->ways == NULL)
+        return fail(error, "out of memory");
+    for (size_t i = 0; i < options->listener_count; i++) {
+        const struct m5_policy_listener *listener = &options->listeners[i];
+        struct m5_chain *old = before != NULL ? find_way(before, listener->slot) : NULL;
+        struct m5_chain *chain = make_chain(policy, listener->auth, old, error);
+        if (chain == NULL)
+            return false;
+        content->ways[content->way_count++] = (struct way){listener->slot, chain};
+    }
+    return true;
+}
+
+static struct content *make_content(struct m5_policy *policy,
+                                    const struct m5_policy_options *options,
+                                    const struct content *before, char error[M5_POLICY_ERROR_SIZE])
+{
+    struct content *content = calloc(1, sizeof *content);
+    bool good = content != NULL && copy_text(&content->acl_file, options->acl_file) &&
+                copy_text(&content->ban_file, options->ban_file);
+    if (!good)
+        fail(error, "out of memory");
+    if (good) {
+        content->acl_format = options->acl_format;
+        good = read_lists(content, error) && make_chains(policy, content, options, before, error);
+    }
+    if (good)
+        return content;
+    free_content(content);
+    return NULL;
+}
+
+/* ---- files again ---- */
+
+#define CHAINS_MAX 128u
+
+/* The chains of @p content, the first one of all. */
+static size_t list_chains(const struct content *content, struct m5_chain *out[CHAINS_MAX])
+{
+    size_t count = 0;
+    out[count++] = content->chain;
+    for (size_t i = 0; i < content->way_count && count < CHAINS_MAX; i++)
+        out[count++] = content->ways[i].chain;
+    return count;
+}
+
+/* Reads the files of all chains, or of none. */
+static bool reread(const struct content *content, struct m5_chain_files *files[CHAINS_MAX],
+                   char error[M5_POLICY_ERROR_SIZE])
+{
+    struct m5_chain *chains[CHAINS_MAX];
+    const size_t count = list_chains(content, chains);
+    for (size_t i = 0; i < count; i++) {
+        files[i] = m5_chain_read(chains[i], error, M5_POLICY_ERROR_SIZE);
+        if (files[i] != NULL)
+            continue;
+        while (i > 0)
+            m5_chain_files_free(files[--i]);
+        return false;
+    }
+    return true;
+}
+
+static bool adopt(const struct content *content, struct m5_chain_files *files[CHAINS_MAX])
+{
+    struct m5_chain *chains[CHAINS_MAX];
+    const size_t count = list_chains(content, chains);
+    bool good = true;
+    for (size_t i = 0; i < count; i++)
+        good = m5_chain_adopt(chains[i], files[i]) && good;
+    return good;
+}
+
+static void tell_bound(struct m5_policy *policy, const struct content *content)
+{
+    if (policy->bound != NULL)
+        policy->bound->allow_everything = content->acl == NULL;
+}
+
+bool m5_policy_change(struct m5_policy *policy, const struct m5_policy_options *options,
+                      char error[M5_POLICY_ERROR_SIZE])
+{
+    struct m5_chain_files *files[CHAINS_MAX];
+    const struct content *before = m5_snapshot_get(&policy->content, NULL);
+    sweep(policy, false);
+    struct content *content = make_content(policy, options, before, error);
+    if (content == NULL)
+        return false;
+    if (!reread(content, files, error)) {
+        free_content(content);
+        return false;
+    }
+    const bool adopted = adopt(content, files);
+    const bool allows = content->acl == NULL;
+    if (!allows)
+        tell_bound(policy, content); /* sooner rather than later */
+    if (!m5_snapshot_set(&policy->content, content)) {
+        free_content(content);
+        return fail(error, "out of memory for all files");
+    }
+    tell_bound(policy, content);
+    return adopted || fail(error, "out of memory for all files");
 }
 
 bool m5_policy_reload(struct m5_policy *policy, char error[M5_POLICY_ERROR_SIZE])
 {
-    struct content content;
-    if (!read_files(&policy->options, &content, error))
-        return false;
-    const bool users = replace(&policy->users, content.users);
-    const bool acl = replace(&policy->acl, content.acl);
-    const bool bans = replace(&policy->bans, content.bans);
-    return (users && acl && bans) || fail(error, "no memory for all files");
+    const struct content *now = m5_snapshot_get(&policy->content, NULL);
+    if (now == NULL)
+        return fail(error, "out of memory");
+    struct m5_policy_options options = {.auth = m5_chain_options(now->chain),
+                                        .listener_count = now->way_count,
+                                        .acl_file = now->acl_file,
+                                        .ban_file = now->ban_file,
+                                        .acl_format = now->acl_format};
+    struct m5_policy_listener *listeners = calloc(now->way_count + 1, sizeof *listeners);
+    if (listeners == NULL)
+        return fail(error, "out of memory");
+    for (size_t i = 0; i < now->way_count; i++)
+        listeners[i] =
+            (struct m5_policy_listener){now->ways[i].slot, m5_chain_options(now->ways[i].chain)};
+    options.listeners = listeners;
+    const bool done = m5_policy_change(policy, &options, error);
+    free(listeners);
+    return done;
 }
 
 /* ---- the engine's questions ---- */
+
+static struct m5_chain *chain_of(struct m5_policy *policy, uint32_t slot)
+{
+    const struct content *content = m5_snapshot_get(&policy->content, NULL);
+    if (content == NULL)
+        return NULL;
+    struct m5_chain *own = find_way(content, slot);
+    return own != NULL ? own : content->chain;
+}
 
 static struct thread_cache *add_cache(struct m5_policy *policy)
 {
@@ -132,38 +321,30 @@ static enum m5_access_answer ask(struct m5_policy *policy, const struct m5_princ
                                  enum m5_acl_action action, struct mqtt5_bytes topic)
 {
     uint64_t generation;
-    if (policy->options.acl_file == NULL)
+    const struct content *content = m5_snapshot_get(&policy->content, &generation);
+    if (content == NULL)
+        return M5_ACCESS_DENY;
+    if (content->acl == NULL)
         return M5_ACCESS_ALLOW;
-    const struct m5_acl *acl = m5_snapshot_get(&policy->acl, &generation);
     struct thread_cache *cache = pthread_getspecific(policy->key);
-    if (acl == NULL || (cache == NULL && (cache = add_cache(policy)) == NULL))
+    if (cache == NULL && (cache = add_cache(policy)) == NULL)
         return M5_ACCESS_DENY;
     struct m5_principal nobody;
-    if (policy->verifier == NULL && !policy->options.names_proved_elsewhere) {
+    if (!who->proved && !who->anonymous) {
         nobody = (struct m5_principal){.client_id = who->client_id, .anonymous = true};
         who = &nobody;
     }
-    return m5_acl_cache_ask(&cache->answers, acl, generation, who, action, topic) ? M5_ACCESS_ALLOW
-                                                                                  : M5_ACCESS_DENY;
+    return m5_acl_cache_ask(&cache->answers, content->acl, generation, who, action, topic)
+               ? M5_ACCESS_ALLOW
+               : M5_ACCESS_DENY;
 }
 
 static enum m5_access_answer may_connect(void *ctx, const struct m5_credentials *shown,
                                          enum mqtt5_reason_code *reason)
 {
-    const struct m5_policy *policy = ctx;
-    if (shown->has_method) {
-        *reason = MQTT5_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1] */
-        return M5_ACCESS_DENY;
-    }
-    if (shown->identity.len > 0)
-        return M5_ACCESS_ALLOW;
-    if (!shown->anonymous && policy->verifier != NULL)
-        return M5_ACCESS_PENDING;
-    if (policy->options.allow_anonymous)
-        return M5_ACCESS_ALLOW;
-    *reason =
-        shown->anonymous ? MQTT5_REASON_NOT_AUTHORIZED : MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD;
-    return M5_ACCESS_DENY;
+    const struct m5_chain *chain = chain_of(ctx, shown->listener);
+    *reason = MQTT5_REASON_SERVER_UNAVAILABLE;
+    return chain != NULL ? m5_chain_admits(chain, shown, reason) : M5_ACCESS_DENY;
 }
 
 static enum m5_access_answer may_publish(void *ctx, const struct m5_principal *who,
@@ -189,14 +370,21 @@ static enum m5_access_answer may_deliver(void *ctx, const struct m5_principal *w
 
 struct m5_access m5_policy_access(struct m5_policy *policy)
 {
+    const struct content *content = m5_snapshot_get(&policy->content, NULL);
     return (struct m5_access){
         .ctx = policy,
-        .allow_everything = policy->options.acl_file == NULL,
+        .allow_everything = content != NULL && content->acl == NULL,
         .connect = may_connect,
         .publish = may_publish,
         .subscribe = may_subscribe,
         .deliver = may_deliver,
     };
+}
+
+void m5_policy_bind(struct m5_policy *policy, struct m5_access *access)
+{
+    *access = m5_policy_access(policy);
+    policy->bound = access;
 }
 
 /* ---- life ---- */
@@ -206,52 +394,36 @@ void m5_policy_options_init(struct m5_policy_options *options)
     *options = (struct m5_policy_options){.verifier = m5_verifier_defaults};
 }
 
-static bool start(struct m5_policy *policy, struct content *content,
+static bool start(struct m5_policy *policy, const struct m5_policy_options *options,
                   char error[M5_POLICY_ERROR_SIZE])
 {
     policy->has_key = pthread_key_create(&policy->key, NULL) == 0;
-    bool started = policy->has_key;
-    started = started && m5_snapshot_init(&policy->users, content->users, free_users);
-    if (started)
-        content->users = NULL; /* they belong to the snapshots from here on */
-    started = started && m5_snapshot_init(&policy->acl, content->acl, free_acl);
-    if (started)
-        content->acl = NULL;
-    started = started && m5_snapshot_init(&policy->bans, content->bans, free_bans);
-    if (started)
-        content->bans = NULL;
-    if (started && policy->options.password_file != NULL) {
-        policy->verifier =
-            m5_verifier_new(policy->allocator, &policy->options.verifier, &policy->users);
-        started = policy->verifier != NULL;
-    }
-    return started || fail(error, "no memory or threads to check passwords with");
+    if (!policy->has_key)
+        return fail(error, "the system has no room for a thread's memory");
+    struct content *content = make_content(policy, options, NULL, error);
+    if (content == NULL)
+        return false;
+    policy->has_content = m5_snapshot_init(&policy->content, content, free_content);
+    if (policy->has_content)
+        return true;
+    free_content(content);
+    return fail(error, "out of memory");
 }
 
 struct m5_policy *m5_policy_new(const struct mqtt5_allocator *allocator,
                                 const struct m5_policy_options *options,
                                 char error[M5_POLICY_ERROR_SIZE])
 {
-    struct content content;
-    if (options->password_file == NULL && !options->allow_anonymous &&
-        !options->names_proved_elsewhere) {
-        fail(error, "nobody could connect: give a password file, or allow anonymous clients");
-        return NULL;
-    }
-    if (!read_files(options, &content, error))
-        return NULL;
     struct m5_policy *policy = m5_alloc_zero(allocator, sizeof *policy);
     if (policy == NULL) {
         fail(error, "out of memory");
-        content_fini(&content);
         return NULL;
     }
     policy->allocator = allocator;
-    policy->options = *options;
+    policy->verifier = options->verifier;
     pthread_mutex_init(&policy->lock, NULL);
-    if (start(policy, &content, error))
+    if (start(policy, options, error))
         return policy;
-    content_fini(&content);
     m5_policy_free(policy);
     return NULL;
 }
@@ -260,10 +432,9 @@ void m5_policy_free(struct m5_policy *policy)
 {
     if (policy == NULL)
         return;
-    m5_verifier_free(policy->verifier);
-    m5_snapshot_fini(&policy->users);
-    m5_snapshot_fini(&policy->acl);
-    m5_snapshot_fini(&policy->bans);
+    sweep(policy, true);
+    if (policy->has_content)
+        m5_snapshot_fini(&policy->content);
     if (policy->has_key)
         pthread_key_delete(policy->key);
     while (policy->caches != NULL) {
@@ -279,31 +450,24 @@ void m5_policy_free(struct m5_policy *policy)
 
 bool m5_policy_bans(struct m5_policy *policy, const struct m5_address *address)
 {
-    const struct m5_bans *bans = m5_snapshot_get(&policy->bans, NULL);
-    return bans != NULL && m5_bans_contain(bans, m5_source_of(address));
+    const struct content *content = m5_snapshot_get(&policy->content, NULL);
+    return content != NULL && content->bans != NULL &&
+           m5_bans_contain(content->bans, m5_source_of(address));
 }
 
-enum m5_login_answer m5_policy_login(struct m5_policy *policy,
+enum m5_login_answer m5_policy_login(struct m5_policy *policy, struct m5_attempt *attempt,
                                      const struct m5_credentials *credentials,
-                                     const struct m5_address *address, m5_login_done_fn *done,
-                                     void *ctx, uint64_t token)
+                                     struct m5_source source, m5_login_done_fn *done, void *ctx,
+                                     uint64_t token)
 {
-    if (policy->verifier == NULL || credentials->anonymous || !credentials->has_password)
-        return M5_LOGIN_WRONG;
-    const struct m5_login login = {
-        .user = credentials->username,
-        .password = credentials->password,
-        .source = m5_source_counted(m5_source_of(address)),
-        .done = done,
-        .ctx = ctx,
-        .token = token,
-    };
-    return m5_verifier_ask(policy->verifier, &login);
+    struct m5_login login = {.source = source, .done = done, .ctx = ctx, .token = token};
+    struct m5_chain *chain = chain_of(policy, credentials->listener);
+    return chain != NULL ? m5_chain_login(chain, attempt, credentials, &login) : M5_LOGIN_FAILED;
 }
 
-bool m5_policy_cancel(struct m5_policy *policy, const void *ctx, uint64_t token)
+bool m5_policy_cancel(struct m5_attempt *attempt, const void *ctx, uint64_t token)
 {
-    return policy->verifier != NULL && m5_verifier_cancel(policy->verifier, ctx, token);
+    return attempt->chain != NULL && m5_chain_cancel(attempt->chain, ctx, token);
 }
 
 enum mqtt5_reason_code m5_policy_reason(enum m5_login_answer answer)
@@ -312,8 +476,10 @@ enum mqtt5_reason_code m5_policy_reason(enum m5_login_answer answer)
     case M5_LOGIN_BUSY: return MQTT5_REASON_SERVER_BUSY;
     case M5_LOGIN_LOCKED: return MQTT5_REASON_CONNECTION_RATE_EXCEEDED;
     case M5_LOGIN_FAILED: return MQTT5_REASON_SERVER_UNAVAILABLE;
+    case M5_LOGIN_METHOD: return MQTT5_REASON_BAD_AUTHENTICATION_METHOD;
     case M5_LOGIN_RIGHT:
     case M5_LOGIN_PENDING:
+    case M5_LOGIN_CONTINUE:
     case M5_LOGIN_WRONG: break;
     }
     return MQTT5_REASON_BAD_USER_NAME_OR_PASSWORD;
@@ -321,6 +487,18 @@ enum mqtt5_reason_code m5_policy_reason(enum m5_login_answer answer)
 
 struct m5_verifier_counts m5_policy_counts(struct m5_policy *policy)
 {
-    return policy->verifier != NULL ? m5_verifier_counts(policy->verifier)
-                                    : (struct m5_verifier_counts){0};
+    struct m5_chain *chains[CHAINS_MAX];
+    struct m5_verifier_counts sum = {0};
+    const struct content *content = m5_snapshot_get(&policy->content, NULL);
+    const size_t count = content != NULL ? list_chains(content, chains) : 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct m5_verifier_counts one = m5_chain_counts(chains[i]);
+        sum.right += one.right;
+        sum.wrong += one.wrong;
+        sum.busy += one.busy;
+        sum.locked += one.locked;
+        sum.from_cache += one.from_cache;
+        sum.hashes += one.hashes;
+    }
+    return sum;
 }

@@ -326,7 +326,8 @@ struct m5_verifier *m5_verifier_new(const struct mqtt5_allocator *allocator,
     m5_list_init(&verifier->ring);
     verifier->cache =
         m5_success_cache_new(allocator, config->cache_entries_max, config->cache_ttl_ms);
-    verifier->guard = m5_guard_new(allocator, &config->guard);
+    verifier->guard = config->shared_guard != NULL ? config->shared_guard
+                                                   : m5_guard_new(allocator, &config->guard);
     if (verifier->cache != NULL && verifier->guard != NULL &&
         gnutls_rnd(GNUTLS_RND_NONCE, &verifier->key, sizeof verifier->key) == 0 &&
         start_threads(verifier))
@@ -358,7 +359,8 @@ void m5_verifier_free(struct m5_verifier *verifier)
     }
     m5_map_fini(&verifier->lanes);
     m5_success_cache_free(verifier->cache);
-    m5_guard_free(verifier->guard);
+    if (verifier->config.shared_guard == NULL)
+        m5_guard_free(verifier->guard);
     pthread_cond_destroy(&verifier->work);
     pthread_mutex_destroy(&verifier->lock);
     m5_free(verifier->allocator, verifier, sizeof *verifier);

@@ -17,11 +17,13 @@
 
 enum m5_login_answer {
     M5_LOGIN_RIGHT,
-    M5_LOGIN_WRONG,   /* unknown user or wrong password; which of the two is not told */
-    M5_LOGIN_PENDING, /* `done` will be called */
-    M5_LOGIN_BUSY,    /* the queue is full, as a whole or for this address: try again later */
-    M5_LOGIN_LOCKED,  /* too many failures: see host/auth/guard.h */
-    M5_LOGIN_FAILED   /* no memory, or the verifier is being freed */
+    M5_LOGIN_WRONG,    /* unknown user or wrong password; which of the two is not told */
+    M5_LOGIN_PENDING,  /* `done` will be called */
+    M5_LOGIN_BUSY,     /* the queue is full, as a whole or for this address: try again later */
+    M5_LOGIN_LOCKED,   /* too many failures: see host/auth/guard.h */
+    M5_LOGIN_FAILED,   /* no memory, nobody to ask at present, or the verifier is being freed */
+    M5_LOGIN_CONTINUE, /* of exchanges only: the client has to answer */
+    M5_LOGIN_METHOD    /* of exchanges only: not by this method */
 };
 
 /* Called once for each login that was pending, on a thread of the verifier: pass it on to the loop
@@ -43,7 +45,8 @@ struct m5_verifier_config {
     uint32_t cache_entries_max;
     uint64_t cache_ttl_ms;
     struct m5_guard_config guard;
-    uint64_t (*now_ms)(void); /* NULL: the system's monotonic clock */
+    uint64_t (*now_ms)(void);      /* NULL: the system's monotonic clock */
+    struct m5_guard *shared_guard; /* borrowed, instead of one by `guard`; NULL */
 };
 
 /* 2 threads, 256 logins, 64 of one address, 65,536 successes for 5 minutes. */
