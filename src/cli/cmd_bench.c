@@ -177,7 +177,8 @@ static const struct cli_option bench_table[] = {
     {0},
 };
 
-static const struct cli_option *const tables[] = {bench_table, cli_server_options, NULL};
+static const struct cli_option *const tables[] = {bench_table, cli_server_options,
+                                                  cli_transport_options, NULL};
 
 static const struct cli_packet_name packets[] = {{NULL, 0}};
 

@@ -38,7 +38,8 @@ const struct cli_option cli_server_options[] = {
      .offset = FIELD(url),
      .value = "URL",
      .help = "server, as mqtt://user:password@host:port/topic, where only the host must be; "
-             "instead of --host and --port"},
+             "or mqtts:// (TLS), ws:// and wss:// (WebSocket), unix:///path; instead of --host "
+             "and --port"},
     {.name = "host",
      .alias = 'H',
      .type = CLI_STRING,
@@ -54,7 +55,7 @@ const struct cli_option cli_server_options[] = {
      .offset = FIELD(port),
      .value = "PORT",
      .fallback = "1883",
-     .help = "server's port"},
+     .help = "server's port; without it 8883 for TLS, 80 and 443 for WebSocket"},
     {.name = "username",
      .alias = 'u',
      .type = CLI_STRING,
@@ -226,6 +227,14 @@ const struct cli_option cli_connection_options[] = {
     {0},
 };
 
+/* Whether --url counts, and not --host and --port: what was given more directly. */
+static bool url_counts(const struct cli_call *call, const struct cli_connection *options)
+{
+    const enum cli_source host = cli_source_of(call, "host"), port = cli_source_of(call, "port");
+    const enum cli_source other = host > port ? host : port;
+    return options->url != NULL && cli_source_of(call, "url") >= other;
+}
+
 int cli_connection_check(const struct cli_call *call, const struct cli_connection *options,
                          const struct cli_packet_name *packets)
 {
@@ -245,23 +254,45 @@ int cli_connection_check(const struct cli_call *call, const struct cli_connectio
         return cli_usage(call, "--no-clean-start needs --client-id: a session belongs to it");
     if (options->client_id != NULL && options->id_prefix != NULL)
         return cli_usage(call, "give one of --client-id and --id-prefix");
+    const char *where = url_counts(call, options) ? options->url : NULL;
+    if (cli_transport_check(call, &options->transport, where) != CLI_OK)
+        return CLI_USAGE;
     return cli_properties_check(call, &options->properties, packets);
 }
 
 /* ---- where to ---- */
 
-/* Whether --url counts, and not --host and --port: what was given more directly. */
-static bool url_counts(const struct cli_call *call, const struct cli_connection *options)
-{
-    const enum cli_source host = cli_source_of(call, "host"), port = cli_source_of(call, "port");
-    const enum cli_source other = host > port ? host : port;
-    return options->url != NULL && cli_source_of(call, "url") >= other;
-}
-
 /* Tells whether the path of such a URL is the transport's, and no topic. */
 static bool owns_path(const char *url)
 {
     return strncasecmp(url, "ws", 2) == 0 || strncasecmp(url, "unix", 4) == 0;
+}
+
+/* A path is taken from where we are, which a URL cannot say. */
+static int write_unix_url(const struct cli_call *call, const char *path, char *url)
+{
+    char folder[CLI_URL_SIZE / 2] = "";
+    size_t size = strlen("unix://");
+    if (path[0] != '/' && getcwd(folder, sizeof folder - 1) == NULL)
+        return cli_usage(call, "--unix: the current folder is not known: give the whole path");
+    const char *const parts[] = {folder, path[0] != '/' ? "/" : "", path};
+    memcpy(url, "unix://", size);
+    for (size_t i = 0; i < 3; i++) {
+        for (const char *at = parts[i]; *at != 0; at++) {
+            if (size + 4 > CLI_URL_SIZE)
+                return cli_usage(call, "--unix is longer than any socket's path");
+            size += (size_t)snprintf(url + size, 4, *at == '%' ? "%%25" : "%c", *at);
+        }
+    }
+    return CLI_OK;
+}
+
+/* Whether --unix counts: it was given at least as directly as the others. */
+static bool unix_counts(const struct cli_call *call, const struct cli_connection *options)
+{
+    const enum cli_source source = cli_source_of(call, "unix");
+    return options->transport.unix_path != NULL && source >= cli_source_of(call, "url") &&
+           source >= cli_source_of(call, "host") && source >= cli_source_of(call, "port");
 }
 
 int cli_connection_url(const struct cli_call *call, const struct cli_connection *options, char *url,
@@ -270,9 +301,15 @@ int cli_connection_url(const struct cli_call *call, const struct cli_connection 
     const bool bare = strchr(options->host, ':') != NULL && options->host[0] != '[';
     if (topic != NULL)
         topic[0] = 0;
+    if (unix_counts(call, options))
+        return write_unix_url(call, options->transport.unix_path, url);
     if (!url_counts(call, options)) {
-        snprintf(url, CLI_URL_SIZE, "mqtt://%s%s%s:%u", bare ? "[" : "", options->host,
-                 bare ? "]" : "", (unsigned)options->port);
+        unsigned port;
+        const char *scheme = cli_transport_scheme(call, &options->transport, &port);
+        if (cli_given(call, "port"))
+            port = (unsigned)options->port;
+        snprintf(url, CLI_URL_SIZE, "%s://%s%s%s:%u", scheme, bare ? "[" : "", options->host,
+                 bare ? "]" : "", port);
         return CLI_OK;
     }
     if (strlen(options->url) >= CLI_URL_SIZE)
@@ -378,6 +415,7 @@ static struct mqtt5_client *new_client(const struct cli_call *call,
     config->properties = packets->connect.set;
     set_limits(options, &packets->connect.set, config);
     set_reconnect(options, config);
+    cli_transport_set(&options->transport, config);
     if (options->will_topic != NULL) {
         set_will(options, packets);
         config->will = &packets->message;
@@ -413,9 +451,14 @@ static void explain_failure(const struct cli_call *call, struct mqtt5_client *cl
     if (error == MQTT5_ERR_IO && strstr(why, strerror(ECONNREFUSED)) != NULL)
         cli_error(call, "cannot connect to %s (is a broker running? start one with: mqttv5 broker)",
                   why);
-    else if (error == MQTT5_ERR_IO)
+    else if (error == MQTT5_ERR_TLS && strstr(why, "we do not trust") != NULL)
+        cli_error(call,
+                  "cannot connect to %s (--ca-cert FILE says who else may vouch for a server)",
+                  why);
+    else if (error == MQTT5_ERR_IO || error == MQTT5_ERR_TLS || error == MQTT5_ERR_WEBSOCKET)
         cli_error(call, "cannot connect to %s", why);
-    else if (error == MQTT5_ERR_NOT_BUILT || error == MQTT5_ERR_INVALID_ARGUMENT)
+    else if (error == MQTT5_ERR_NOT_BUILT || error == MQTT5_ERR_INVALID_ARGUMENT ||
+             error == MQTT5_ERR_CONFIG)
         cli_error(call, "%s", why);
     else
         cli_error(call, "cannot connect to %s: %s", url,

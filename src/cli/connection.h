@@ -4,6 +4,7 @@
 #define M5_CLI_CONNECTION_H
 
 #include "cli/command.h"
+#include "cli/transport.h"
 
 #include <mqtt5/client.h>
 
@@ -24,6 +25,7 @@ struct cli_connection {
     const char *will_topic, *will_message;
     uint64_t will_qos, will_delay_s;
     bool will_retain;
+    struct cli_transport transport;
 };
 
 extern const struct cli_option cli_server_options[];     /* where to connect to, as whom */
@@ -36,11 +38,11 @@ int cli_connection_check(const struct cli_call *call, const struct cli_connectio
                          const struct cli_packet_name *packets);
 
 #define CLI_DISCONNECT_WAIT_MS 5000 /* for the last bytes to go out */
-#define CLI_URL_SIZE           1024
+#define CLI_URL_SIZE           4096
 
-/* Where to connect to: --url, or --host and --port. A topic behind the server ("mqtt://host/a/b")
- * is taken off and written to @p topic (NULL: there must be none; CLI_URL_SIZE bytes), "" when
- * there is none. Gives CLI_OK or CLI_USAGE, with the error printed. */
+/* Where to connect to: --url, --unix, or --host and --port. A topic behind the server
+ * ("mqtt://host/a/b") is taken off and written to @p topic (NULL: there must be none; CLI_URL_SIZE
+ * bytes), "" when there is none. Gives CLI_OK or CLI_USAGE, with the error printed. */
 int cli_connection_url(const struct cli_call *call, const struct cli_connection *options, char *url,
                        char *topic);
 

@@ -46,8 +46,28 @@ void m5_client_host_drop_link(struct mqtt5_client *client)
 void m5_client_host_fail_link_as(struct mqtt5_client *client, const struct m5_link_failure *failure)
 {
     snprintf(client->why, sizeof client->why, "%s", failure->text);
+    client->why_said = true;
     m5_client_fail(client->engine, failure->error != MQTT5_OK ? failure->error : MQTT5_ERR_IO);
     m5_client_host_drop_link(client);
+}
+
+/* The URL without its query, which may be a secret. */
+void m5_client_host_fail_at_url(struct mqtt5_client *client, const struct m5_link_failure *failure)
+{
+    struct m5_link_failure named = {.error = failure->error};
+    const char *url = client->course.url;
+    const size_t size = strcspn(url, "?");
+    snprintf(named.text, sizeof named.text, "%.*s: %.180s", size < 110 ? (int)size : 110, url,
+             failure->text);
+    m5_client_host_fail_link_as(client, &named);
+}
+
+static void fail_named(struct mqtt5_client *client, const struct m5_link_failure *failure)
+{
+    if (failure->named)
+        m5_client_host_fail_link_as(client, failure);
+    else
+        m5_client_host_fail_at_url(client, failure);
 }
 
 void m5_client_host_fail_link(struct mqtt5_client *client, const char *why)
@@ -114,7 +134,7 @@ static void open_link(struct mqtt5_client *client)
     else if (!m5_client_stack_build(client->stack, &url, &client->link, &failure) ||
              !m5_link_start(&client->link, &url, client->config->connect_timeout_ms,
                             m5_client_host_now(client), m5_client_host_wake, client, &failure))
-        m5_client_host_fail_link_as(client, &failure);
+        fail_named(client, &failure);
 }
 
 /* The user's turn to begin an exchange; its data goes out with the CONNECT. */
@@ -161,7 +181,7 @@ void m5_client_host_advance(struct mqtt5_client *client)
     if (client->link.state != M5_LINK_CONNECTING && client->link.state != M5_LINK_SHAKING)
         return;
     if (!m5_link_step(&client->link, m5_client_host_now(client), &failure))
-        m5_client_host_fail_link_as(client, &failure);
+        fail_named(client, &failure);
     else if (client->link.state == M5_LINK_UP)
         client->ready = true; /* there may be more in the transports than in the socket */
 }

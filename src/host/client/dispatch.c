@@ -80,6 +80,8 @@ static void explain(struct mqtt5_client *client, const struct m5_client_event *e
     const struct mqtt5_bytes reason = result->reason_string;
     const bool v5 = client->config->version == MQTT5_VERSION_5;
     const char *separator = reason.len > 0 ? ": " : "";
+    const bool said = client->why_said;
+    client->why_said = false;
     if (event->by_server)
         snprintf(client->why, sizeof client->why, "the server %s: %s (0x%02X)%s%.*s",
                  result->error == MQTT5_ERR_REFUSED ? "refused" : "disconnected us",
@@ -88,7 +90,7 @@ static void explain(struct mqtt5_client *client, const struct m5_client_event *e
                  reason.len > 0 ? (const char *)reason.data : "");
     else if (result->error == MQTT5_OK)
         client->why[0] = 0;
-    else if (result->error != MQTT5_ERR_IO)
+    else if (!said && result->error != MQTT5_ERR_IO)
         snprintf(client->why, sizeof client->why, "%s",
                  result->error == MQTT5_ERR_CLOSED ? "the server closed the connection"
                                                    : mqtt5_error_text(result->error));

@@ -115,6 +115,7 @@ struct mqtt5_client {
     char *response_prefix;               /* Response Information of the server; NULL */
     char *options_url;                   /* options.url; NULL */
     char why[320];
+    bool why_said; /* by the link, of the connection that ends */
 };
 
 /* mqtt5_client_new(), with a mock's inside or NULL, which is taken when this succeeds. */
@@ -196,6 +197,9 @@ bool m5_client_host_is_down(const struct mqtt5_client *client);
 void m5_client_host_fail_link(struct mqtt5_client *client, const char *why);
 void m5_client_host_fail_link_as(struct mqtt5_client *client,
                                  const struct m5_link_failure *failure);
+
+/* The same, with the server's URL before the words. */
+void m5_client_host_fail_at_url(struct mqtt5_client *client, const struct m5_link_failure *failure);
 
 /* The connection is over: closes the link and tells the engine. */
 void m5_client_host_drop_link(struct mqtt5_client *client);

@@ -339,9 +339,11 @@ static bool shake(struct m5_link *link, uint64_t now_ms, struct m5_link_failure 
 
 bool m5_link_step(struct m5_link *link, uint64_t now_ms, struct m5_link_failure *failure)
 {
-    failure->error = MQTT5_ERR_IO;
-    if (link->state == M5_LINK_CONNECTING && !step_race(link, now_ms, failure))
+    *failure = (struct m5_link_failure){.error = MQTT5_ERR_IO};
+    if (link->state == M5_LINK_CONNECTING && !step_race(link, now_ms, failure)) {
+        failure->named = true;
         return false;
+    }
     return link->state != M5_LINK_SHAKING || shake(link, now_ms, failure);
 }
 
@@ -409,7 +411,7 @@ bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t time
                    struct m5_link_failure *failure)
 {
     struct m5_link_race *race = begin(link, timeout_ms, now_ms);
-    failure->error = MQTT5_ERR_IO;
+    *failure = (struct m5_link_failure){.error = MQTT5_ERR_IO, .named = true};
     if (race == NULL)
         return fail(link, strerror(ENOMEM), failure);
     if (find_addresses(race, url, resolved, ctx, failure))

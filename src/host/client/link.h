@@ -51,6 +51,7 @@ struct m5_link {
 /* What the last failure was, in words and as the error that it is for the user. */
 struct m5_link_failure {
     enum mqtt5_error error; /* MQTT5_OK = MQTT5_ERR_IO */
+    bool named;             /* the text says which address it is about */
     char text[300];
 };
 

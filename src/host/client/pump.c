@@ -65,17 +65,11 @@ void m5_client_host_nudge(struct mqtt5_client *client)
 
 /* ---- bytes ---- */
 
-/* The URL without its query, which may be a secret. */
 static void fail_socket(struct mqtt5_client *client, int error)
 {
-    struct m5_link_failure failure, named;
-    const char *url = client->course.url;
-    const size_t size = strcspn(url, "?");
+    struct m5_link_failure failure;
     m5_link_explain(&client->link, error, &failure);
-    named.error = failure.error;
-    snprintf(named.text, sizeof named.text, "%.*s: %.180s", size < 110 ? (int)size : 110, url,
-             failure.text);
-    m5_client_host_fail_link_as(client, &named);
+    m5_client_host_fail_at_url(client, &failure);
 }
 
 static bool is_later(int error)

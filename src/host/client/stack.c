@@ -186,6 +186,7 @@ static struct m5_transport *new_websocket(struct m5_client_stack *stack, const s
 bool m5_client_stack_build(struct m5_client_stack *stack, const struct m5_url *url,
                            struct m5_link *link, struct m5_link_failure *failure)
 {
+    *failure = (struct m5_link_failure){.named = true};
     failure->error = m5_client_stack_check(stack, url, failure->text, sizeof failure->text);
     if (failure->error != MQTT5_OK)
         return false;
