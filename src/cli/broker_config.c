@@ -70,6 +70,10 @@ struct m5_config *cli_broker_configure(const struct cli_call *call, struct m5_pr
     ok = set_given(call, config, problems) && set_log_level(call, config, problems) && ok;
     if (ok)
         m5_config_finish(config, problems);
+    if (ok && cli_given(call, "storage-dir") && m5_config_options(config)->storage_dir == NULL)
+        m5_problem_add(problems, M5_PROBLEM_ERROR, "contradiction",
+                       (struct m5_place){.file = "--storage-dir"}, NULL,
+                       "is of no use without the backend file");
     m5_problems_sort(problems);
     return config;
 }

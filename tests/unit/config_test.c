@@ -752,7 +752,7 @@ static void its_files_are_known(void **state)
                                     "storage_config: {base_dir: not-this}\n"
                                     "listeners: [{transport: tls, bind: '127.0.0.1:1',\n"
                                     "             tls: {cert_file: c, keylog_file: nor-this}}]\n");
-    static const char *const wanted[] = {"/etc/mqttv5/c", "/etc/mqttv5/p", "/etc/mqttv5/a"};
+    static const char *const wanted[] = {"/etc/mqttv5/c", "/etc/mqttv5/a", "/etc/mqttv5/p"};
     assert_int_equal(m5_config_file_count(config), 3);
     for (size_t i = 0; i < 3; i++)
         assert_string_equal(m5_config_file(config, i), wanted[i]);

@@ -67,11 +67,12 @@ struct m5_key {
     const char *standard;             /* default, as one would write it; NULL: not set */
     const char *flag;                 /* without dashes; NULL = none */
     char alias;                       /* of the flag: -H; 0 = none */
-    const char *env;       /* variable of the flag; NULL: MQTT5_ and its name in capitals */
-    const char *value;     /* placeholder: "FILE" */
-    const char *sample;    /* what generate-config shows for a key without default */
-    const char *help;      /* lower case, no full stop */
-    const char *flag_help; /* the same for a flag that is_inverted */
+    const char *env;        /* variable of the flag; NULL: MQTT5_ and its name in capitals */
+    const char *value;      /* placeholder: "FILE" */
+    const char *sample;     /* what generate-config shows for a key without default */
+    const char *help;       /* lower case, no full stop */
+    const char *flag_help;  /* the same for a flag that is_inverted */
+    const char *flag_group; /* SECTION: heading above its flags; NULL: as before */
 };
 
 struct m5_section {

@@ -437,6 +437,7 @@ static const struct m5_section rate_limit = {.keys = rate_limit_keys,
         {.name = "jwt_config",                                                                    \
          .also = "jwt",                                                                           \
          .type = M5_KEY_SECTION,                                                                  \
+         .flag_group = "JSON Web Tokens",                                                         \
          M5_INSIDE(m5_config_auth, jwt),                                                          \
          .is_pointer = true,                                                                      \
          .has_flags = true,                                                                       \
@@ -448,6 +449,7 @@ static const struct m5_section rate_limit = {.keys = rate_limit_keys,
          .help = "several issuers of JSON Web Tokens"},                                           \
         {.name = "http",                                                                          \
          .type = M5_KEY_SECTION,                                                                  \
+         .flag_group = "Logins by HTTP",                                                          \
          .has_flags = true,                                                                       \
          .section = &http,                                                                        \
          .help = "a service that knows the users"},                                               \
@@ -480,7 +482,6 @@ const struct m5_section m5_section_listener_auth = {
     .keys = listener_auth_keys, .size = sizeof(struct m5_config_auth), .has_place = true};
 
 static const struct m5_key auth_config_keys[] = {
-    AUTH_KEYS,
     {.name = "acl_file",
      .type = M5_KEY_PATH,
      M5_AT(m5_config_auth, acl_file),
@@ -488,6 +489,7 @@ static const struct m5_key auth_config_keys[] = {
      .value = "FILE",
      .sample = "acl.txt",
      .help = "who may publish and subscribe to what (mqttv5 acl, or Mosquitto's)"},
+    AUTH_KEYS,
     {.name = NULL},
 };
 const struct m5_section m5_section_auth_config = {
