@@ -40,8 +40,9 @@ void m5_outbox_fini(struct m5_outbox *outbox);
 /* Results of m5_transport_read() other than a number of plain bytes. */
 #define M5_TRANSPORT_AGAIN  0    /* all of `wire` is taken: more is needed */
 #define M5_TRANSPORT_CLOSED (-1) /* the peer has ended it in the transport's own way */
-#define M5_TRANSPORT_FAILED (-2) /* `failure` says why; what is in the outbox is still to be sent \
-                                  */
+#define M5_TRANSPORT_FAILED                                               \
+    (-2) /* `failure` says why; what is in the outbox is still to be sent \
+          */
 
 struct m5_transport;
 
