@@ -211,6 +211,7 @@ static void add_to_run(struct m5_conn *conn, const struct mqtt5_publish *publish
         m5_run_flush(shard);
     if (run->count == 0)
         m5_run_begin(shard, conn->session, conn, publish->topic);
+    run->allowed_qos = publish->qos;
     m5_run_add(run, &view, publish->packet_id, wire);
     run->items[run->count - 1].message = message;
     if (view.retain)
@@ -253,6 +254,12 @@ static bool begin_qos2(struct m5_conn *conn, const struct mqtt5_publish *publish
     return false;
 }
 
+/* The policy has been asked for the message that began the run; within a run it stays with that. */
+static inline bool is_allowed(const struct m5_shard *shard, uint8_t qos)
+{
+    return shard->access->allow_everything || shard->run.allowed_qos == qos;
+}
+
 /* The common case by far: the next message of a run, without DUP, RETAIN and properties. */
 static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
 {
@@ -263,7 +270,7 @@ static bool extend_run(struct m5_conn *conn, const struct mqtt5_frame *frame)
     size_t start = 2 + run->topic.len + (qos > 0 ? 2u : 0u) + 1; /* of the payload */
     if (run->count == 0 || (frame->flags & 9) != 0 || qos > shard->config->maximum_qos ||
         conn->version != MQTT5_VERSION_5 || m5_run_full(run) ||
-        shard->budget.used > shard->memory_soft || !shard->access->allow_everything ||
+        shard->budget.used > shard->memory_soft || !is_allowed(shard, qos) ||
         (conn->meter != NULL && !m5_meter_admits(conn)) || shard->journal.failing ||
         frame->body.len < start || m5_read_u16(body) != run->topic.len || body[start - 1] != 0 ||
         memcmp(body + 2, run->topic.data, run->topic.len) != 0)

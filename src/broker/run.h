@@ -64,6 +64,7 @@ struct m5_run {
     bool alone;            /* there is one subscriber on this shard */
     uint32_t acknowledged; /* items with QoS > 0 */
     bool retain;           /* an item has RETAIN */
+    uint8_t allowed_qos;   /* at which the policy let the publisher publish here, unretained */
     bool failed;           /* QoS > 0 could not be handed on: no memory */
     bool store;            /* sessions that are stored have it stored */
     uint64_t mail;         /* number of its record while it was on its way between shards, or 0 */
