@@ -10,7 +10,7 @@ run_packages=(build-essential cmake ninja-build pkg-config liblmdb-dev libyaml-d
 test_packages=(libcmocka-dev clang-14 libclang-rt-14-dev clang-format-14 llvm-14
     mosquitto mosquitto-clients python3 python3-paho-mqtt
     libmosquitto-dev libpaho-mqtt-dev libwslay-dev
-    chromium openssl)
+    chromium openssl gnutls-bin)
 # Any Node.js from 18 on will do; packages of other makers bring npm along and exclude Debian's.
 command -v node >/dev/null || test_packages+=(nodejs)
 command -v npm >/dev/null || test_packages+=(npm)
