@@ -52,6 +52,11 @@ static const char *signal_name(uint32_t number)
     return number == SIGTERM ? "SIGTERM" : number == SIGINT ? "SIGINT" : "SIGHUP";
 }
 
+static const struct m5_config *current(const struct broker_watch *watch)
+{
+    return watch->config != NULL ? watch->config : watch->started;
+}
+
 /* ---- files ---- */
 
 static uint64_t mix(uint64_t sum, uint64_t value)
@@ -79,9 +84,10 @@ static uint64_t fingerprint(const struct m5_config *config)
 /* Adding a folder that is watched already changes nothing. */
 static void watch_folders(struct broker_watch *watch)
 {
-    const size_t count = m5_config_watches(watch->config) ? m5_config_file_count(watch->config) : 0;
+    const struct m5_config *config = current(watch);
+    const size_t count = m5_config_watches(config) ? m5_config_file_count(config) : 0;
     for (size_t i = 0; i < count; i++) {
-        const char *path = m5_config_file(watch->config, i), *slash = strrchr(path, '/');
+        const char *path = m5_config_file(config, i), *slash = strrchr(path, '/');
         char *folder = slash == path   ? strdup("/")
                        : slash == NULL ? strdup(".")
                                        : strndup(path, (size_t)(slash - path));
@@ -89,7 +95,7 @@ static void watch_folders(struct broker_watch *watch)
             inotify_add_watch(watch->fds[SOURCE_FILES], folder, EVENTS);
         free(folder);
     }
-    watch->seen = fingerprint(watch->config);
+    watch->seen = fingerprint(current(watch));
 }
 
 /* ---- reloading ---- */
@@ -105,9 +111,8 @@ static void log_problems(struct broker_watch *watch, const struct m5_problems *p
     }
 }
 
-static void log_change(void *ctx, const struct m5_config_change *change)
+static void log_change(struct broker_watch *watch, const struct m5_config_change *change)
 {
-    struct broker_watch *watch = (struct broker_watch *)ctx;
     static const char *const kinds[] = {"set", "added", "removed"};
     if (!m5_log_begin(&watch->reload_log,
                       change->reloadable ? M5_LOG_CONFIG_CHANGED : M5_LOG_CONFIG_RESTART))
@@ -119,6 +124,28 @@ static void log_change(void *ctx, const struct m5_config_change *change)
     if (change->to != NULL)
         m5_log_text(&watch->reload_log, "to", m5_bytes_of(change->to));
     m5_log_end(&watch->reload_log);
+}
+
+static void log_live(void *ctx, const struct m5_config_change *change)
+{
+    if (change->reloadable)
+        log_change((struct broker_watch *)ctx, change);
+}
+
+static void log_restart(void *ctx, const struct m5_config_change *change)
+{
+    if (!change->reloadable)
+        log_change((struct broker_watch *)ctx, change);
+}
+
+/* What counts now is told once, what waits for a restart with each reload. */
+static void take_over(struct broker_watch *watch, struct m5_config *config)
+{
+    m5_config_diff(current(watch), config, log_live, watch);
+    m5_config_diff(watch->started, config, log_restart, watch);
+    m5_config_free(watch->config);
+    watch->config = config;
+    m5_log_note(&watch->reload_log, M5_LOG_FILES_RELOADED, "cause", watch->cause);
 }
 
 /* Makes the broker do what @p config says; false when it stays as it was. */
@@ -143,10 +170,7 @@ static void *reload(void *ctx)
         log_problems(watch, &problems);
         m5_config_free(config);
     } else if (apply(watch, config)) {
-        m5_config_diff(watch->config, config, log_change, watch);
-        m5_config_free(watch->config);
-        watch->config = config;
-        m5_log_note(&watch->reload_log, M5_LOG_FILES_RELOADED, "cause", watch->cause);
+        take_over(watch, config);
     } else {
         m5_config_free(config);
     }
@@ -217,8 +241,8 @@ static void on_timer(struct broker_watch *watch)
         watch->again = true; /* the files may be others than those that are being read */
         return;
     }
-    const uint64_t now = fingerprint(watch->config);
-    if (now == watch->seen || !m5_config_watches(watch->config))
+    const uint64_t now = fingerprint(current(watch));
+    if (now == watch->seen || !m5_config_watches(current(watch)))
         return;
     watch->seen = now;
     start_reload(watch, "a file has changed");
@@ -289,7 +313,7 @@ struct broker_watch *cli_broker_watch_new(const struct cli_call *call, struct m5
         return NULL;
     }
     watch->call = call;
-    watch->config = config;
+    watch->started = config;
     m5_log_sink_init(&watch->sink, m5_config_options(config));
     m5_log_init(&watch->log, &watch->sink);
     m5_log_init(&watch->reload_log, &watch->sink);
@@ -320,5 +344,6 @@ void cli_broker_watch_free(struct broker_watch *watch)
         close(watch->all);
     m5_log_sink_fini(&watch->sink);
     m5_config_free(watch->config);
+    m5_config_free(watch->started);
     free(watch);
 }
