@@ -52,7 +52,7 @@ struct mqtt5_jwt_issuer {
     size_t role_mapping_count;
     const char *const *role_claims; /**< NULL: roles, groups, realm_access.roles */
     size_t role_claim_count;
-    const char *const *default_roles; /**< when the claims give none */
+    const char *const *default_roles; /**< of every token of this issuer, unless NONE */
     size_t default_role_count;
 };
 

@@ -8,6 +8,7 @@
 #include <mqtt5/broker.h>
 #include <mqtt5/bytes.h>
 #include <mqtt5/client.h>
+#include <mqtt5/client_auth.h>
 #include <mqtt5/error.h>
 #include <mqtt5/listener.h>
 #include <mqtt5/mock.h>

@@ -205,7 +205,8 @@ static const struct cli_option pub_table[] = {
 };
 
 static const struct cli_option *const tables[] = {
-    pub_table, cli_server_options, cli_transport_options, cli_connection_options, NULL};
+    pub_table, cli_server_options, cli_auth_options, cli_transport_options, cli_connection_options,
+    NULL};
 
 static const struct cli_packet_name packets[] = {{"connect", MQTT5_IN_CONNECT},
                                                  {"publish", MQTT5_IN_PUBLISH},

@@ -160,7 +160,8 @@ static const struct cli_option sub_table[] = {
 };
 
 static const struct cli_option *const tables[] = {
-    sub_table, cli_server_options, cli_transport_options, cli_connection_options, NULL};
+    sub_table, cli_server_options, cli_auth_options, cli_transport_options, cli_connection_options,
+    NULL};
 
 static const struct cli_packet_name packets[] = {{"connect", MQTT5_IN_CONNECT},
                                                  {"subscribe", MQTT5_IN_SUBSCRIBE},

@@ -254,6 +254,8 @@ int cli_connection_check(const struct cli_call *call, const struct cli_connectio
         return cli_usage(call, "--no-clean-start needs --client-id: a session belongs to it");
     if (options->client_id != NULL && options->id_prefix != NULL)
         return cli_usage(call, "give one of --client-id and --id-prefix");
+    if (cli_auth_check(call, options) != CLI_OK)
+        return CLI_USAGE;
     const char *where = url_counts(call, options) ? options->url : NULL;
     if (cli_transport_check(call, &options->transport, where) != CLI_OK)
         return CLI_USAGE;
@@ -416,6 +418,8 @@ static struct mqtt5_client *new_client(const struct cli_call *call,
     set_limits(options, &packets->connect.set, config);
     set_reconnect(options, config);
     cli_transport_set(&options->transport, config);
+    if (!cli_auth_set(call, options, config))
+        return NULL;
     if (options->will_topic != NULL) {
         set_will(options, packets);
         config->will = &packets->message;

@@ -3,6 +3,7 @@
 #ifndef M5_CLI_CONNECTION_H
 #define M5_CLI_CONNECTION_H
 
+#include "cli/auth_option.h"
 #include "cli/command.h"
 #include "cli/transport.h"
 
@@ -26,6 +27,7 @@ struct cli_connection {
     uint64_t will_qos, will_delay_s;
     bool will_retain;
     struct cli_transport transport;
+    struct cli_auth auth;
 };
 
 extern const struct cli_option cli_server_options[];     /* where to connect to, as whom */

@@ -160,7 +160,7 @@ void m5_roles_of(const struct mqtt5_jwt_issuer *issuer, const json_t *claims, st
         add_mapped(issuer, claims, out);
     else
         add_trusted(issuer, claims, out);
-    for (size_t i = 0; out->count == 0 && i < issuer->default_role_count; i++)
+    for (size_t i = 0; i < issuer->default_role_count; i++)
         add(out, issuer->default_roles[i], strlen(issuer->default_roles[i]));
 }
 
