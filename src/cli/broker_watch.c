@@ -36,8 +36,8 @@ enum source { SOURCE_SIGNAL, SOURCE_FILES, SOURCE_TIMER, SOURCE_RELOADED, SOURCE
 struct broker_watch {
     const struct cli_call *call;
     struct mqtt5_broker *broker;
-    struct m5_config
-        *config; /* what runs; changed by the reload's thread only while there is one */
+    struct m5_config *started; /* what the broker was started with */
+    struct m5_config *config;  /* what it does now; changed by a reload's thread; NULL: that */
     struct m5_log log, reload_log;
     struct m5_log_sink sink;
     int all, fds[SOURCE_COUNT];
