@@ -346,6 +346,36 @@ static void a_disk_that_hangs_makes_groups_and_blocks_nobody(void **state)
     finish(&rig, &load);
 }
 
+/* The threads are left behind and the store is not freed; nothing is said to be stored. Here they
+ * end after all, when the disk wakes up. */
+static void stopping_on_a_disk_that_hangs_gives_up(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct workload load;
+    start(&rig, &load, test_seed(31));
+    struct m5_store *store = rig.store;
+    const uint64_t before = load.submitted;
+    store->options.hang_ms = 100;
+    disk_hang(true);
+    submit(&rig, &load, 20);
+    const uint64_t begin_ms = now_ms();
+    assert_int_equal(m5_store_stop(store, 100), MQTT5_ERR_TIMEOUT);
+    assert_in_range(now_ms() - begin_ms, 200, 5000);
+    assert_int_equal(stored(&rig), before);
+    m5_store_free(store); /* does nothing */
+    disk_hang(false);
+    pthread_join(store->writer, NULL);
+    pthread_join(store->applier, NULL);
+    rig_wait_stored(&rig, load.submitted);
+    assert_null(m5_store_left(store, NULL));
+    store->running = store->hung = false;
+    m5_store_free(store);
+    rig.store = NULL;
+    assert_int_equal(rig_open(&rig), MQTT5_OK);
+    finish(&rig, &load);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -364,6 +394,7 @@ int main(void)
         cmocka_unit_test(what_is_half_in_the_map_is_still_deleted),
         cmocka_unit_test(a_map_that_stays_behind_ends_acknowledging),
         cmocka_unit_test(a_disk_that_hangs_makes_groups_and_blocks_nobody),
+        cmocka_unit_test(stopping_on_a_disk_that_hangs_gives_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,10 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MIB            ((uint64_t)1 << 20)
-#define NAME_SIZE      96
-#define JOIN_STEP_MS   200u
-#define HANGS_AFTER_MS 5000u /* no progress beyond the time that stopping may take */
+#define MIB          ((uint64_t)1 << 20)
+#define NAME_SIZE    96
+#define JOIN_STEP_MS 200u
 
 static void set_defaults(struct m5_store_options *options)
 {
@@ -39,6 +38,7 @@ static void set_defaults(struct m5_store_options *options)
     DEFAULT(compact_bytes, 64 * MIB);
     DEFAULT(retry_ms, 250);
     DEFAULT(retry_most_ms, 2000);
+    DEFAULT(hang_ms, 5000);
 #undef DEFAULT
 }
 
@@ -457,8 +457,9 @@ void m5_store_figures(const struct m5_store *store, struct m5_store_figures *fig
 /* Joins @p thread as long as it makes progress. */
 static bool join(struct m5_store *store, pthread_t thread, uint32_t timeout_ms)
 {
+    const uint64_t patience_us = ((uint64_t)timeout_ms + store->options.hang_ms) * 1000;
     uint64_t commits = atomic_load(&store->commits);
-    uint64_t until_us = m5_steady_us() + (uint64_t)(timeout_ms + HANGS_AFTER_MS) * 1000;
+    uint64_t until_us = m5_steady_us() + patience_us;
     while (m5_steady_us() < until_us) {
         struct timespec at;
         clock_gettime(CLOCK_REALTIME, &at);
@@ -470,7 +471,7 @@ static bool join(struct m5_store *store, pthread_t thread, uint32_t timeout_ms)
         if (atomic_load(&store->commits) == commits)
             continue;
         commits = atomic_load(&store->commits);
-        until_us = m5_steady_us() + (uint64_t)(timeout_ms + HANGS_AFTER_MS) * 1000;
+        until_us = m5_steady_us() + patience_us;
     }
     return false;
 }

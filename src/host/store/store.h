@@ -67,6 +67,7 @@ struct m5_store_options {
                                rewritten, by m5_store_open() or when nothing is left to do */
     uint32_t retry_ms;      /* 250: first pause after a commit failed; doubles */
     uint32_t retry_most_ms; /* 2,000 */
+    uint32_t hang_ms;       /* 5,000: no progress for so long, beyond the time that stopping has */
 };
 
 /* What m5_store_open() met. */
