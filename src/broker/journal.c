@@ -176,6 +176,8 @@ struct m5_batch *m5_shard_seal(struct m5_shard *shard)
 {
     m5_shard_settle(shard);
     struct m5_journal *journal = &shard->journal;
+    if (journal->on && !journal->ended && m5_retained_announce(shard->engine->retained))
+        m5_journal_touch(shard);
     struct m5_batch *batch = journal->open;
     if (batch == NULL)
         return NULL;

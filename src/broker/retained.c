@@ -55,6 +55,7 @@ struct m5_retained_store {
     uint64_t wall_ms;
     uint64_t number;                        /* last one given to a stored record */
     struct m5_batch *changes, *last_change; /* for the store */
+    _Atomic bool unannounced;               /* since m5_retained_announce() there are more */
     _Atomic uint64_t count;
     _Atomic size_t bytes;
 };
@@ -111,6 +112,7 @@ static void note(struct m5_retained_store *store, struct m5_batch *change)
     else
         store->last_change->next = change;
     store->last_change = change;
+    atomic_store_explicit(&store->unannounced, true, memory_order_release);
 }
 
 static struct m5_record_key key_of(uint64_t number)
@@ -170,6 +172,12 @@ bool m5_retained_strike(struct m5_retained_store *store, uint64_t number)
     note(store, change);
     m5_spin_unlock(&store->lock);
     return true;
+}
+
+bool m5_retained_announce(struct m5_retained_store *store)
+{
+    return atomic_load_explicit(&store->unannounced, memory_order_relaxed) &&
+           atomic_exchange_explicit(&store->unannounced, false, memory_order_acquire);
 }
 
 struct m5_batch *m5_retained_take(struct m5_retained_store *store)

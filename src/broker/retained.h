@@ -74,6 +74,9 @@ enum mqtt5_error m5_retained_set(struct m5_retained_store *store,
 enum mqtt5_error m5_retained_restore(struct m5_retained_store *store,
                                      const struct m5_retained_value *value, uint64_t *superseded);
 
+/* True once when there are new changes for the store: it is to be told. Any thread. */
+bool m5_retained_announce(struct m5_retained_store *store);
+
 /* Changes for the store since the last call, oldest first; NULL: none. Any thread. */
 struct m5_batch *m5_retained_take(struct m5_retained_store *store);
 

@@ -102,7 +102,9 @@ void m5_shard_written(struct m5_shard *shard, uint64_t position);
 void m5_shard_unstored(struct m5_shard *shard, struct m5_batch *batch);
 
 /* Changes of retained messages, of all shards, oldest first (a list by `next`); NULL: none. One
- * thread at a time, any thread. To be taken after the shards' batches, applied after them. */
+ * thread at a time, any thread. To be taken after the shards' batches, applied after them. When
+ * there are new ones some shard's m5_shard_seal() gives a batch, be it without changes: nobody need
+ * ask in between. */
 struct m5_batch *m5_retained_seal(struct m5_engine *engine);
 void m5_retained_stored(struct m5_engine *engine, struct m5_batch *list);
 

@@ -40,20 +40,20 @@ static uint32_t commit_takes_ms(struct sim_world *world)
 static uint32_t some_batches(struct sim_world *world)
 {
     uint32_t count = world->store.disk.count;
-    return sim_chance(world, 70) || count == 0 ? count : sim_below(world, count) + 1;
+    return sim_chance(world, 70) ? count : sim_below(world, count) + 1;
 }
 
 static void begin(struct sim_world *world)
 {
     struct sim_store *store = &world->store;
-    if (store->disk.count > 0 && !disk_sim_urgent(&store->disk) &&
-        world->now_ms < store->begins_ms + COMPANY_MS)
-        return;
-    store->retained_next_turn = world->turn;
-    if (!disk_sim_begin(&store->disk, some_batches(world))) {
+    if (store->disk.count == 0) { /* no retained messages either, or there were a batch */
         store->retained_turn = world->turn;
         return;
     }
+    if (!disk_sim_urgent(&store->disk) && world->now_ms < store->begins_ms + COMPANY_MS)
+        return;
+    store->retained_next_turn = world->turn;
+    disk_sim_begin(&store->disk, some_batches(world));
     store->ends_ms = world->now_ms + commit_takes_ms(world);
     if (world->profile.failing_disk && !world->final && sim_chance(world, 3))
         store->fails_until_ms = store->ends_ms + sim_between(world, 100, 3000);

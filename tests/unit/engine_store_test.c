@@ -87,6 +87,26 @@ static void qos0_for_a_stored_session_changes_nothing(void **state)
     end();
 }
 
+static void a_retained_message_that_expires_is_announced(void **state)
+{
+    (void)state;
+    start(2);
+    struct engine_peer *publisher = guest_connect(&rig, MQTT5_VERSION_5, "publisher");
+    struct mqtt5_publish publish = {.qos = 1,
+                                    .retain = true,
+                                    .topic = m5_bytes_of("t"),
+                                    .payload = m5_bytes_of("for a second")};
+    MQTT5_SET(&publish.properties, MESSAGE_EXPIRY_INTERVAL);
+    publish.properties.message_expiry_interval_s = 1;
+    assert_true(guest_say_publish(publisher, &publish) < 0x80);
+    assert_int_equal(count_of('r'), 1);
+    const uint64_t batches = disk.batches;
+    engine_advance(&rig, 30000);
+    assert_int_equal(count_of('r'), 0);
+    assert_int_equal(disk.batches, batches + 1);
+    end();
+}
+
 /* ---- what is stored once ---- */
 
 #define SESSIONS 200u
@@ -360,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qos0_and_sessions_that_end_with_their_connection_change_nothing),
         cmocka_unit_test(qos0_for_a_stored_session_changes_nothing),
+        cmocka_unit_test(a_retained_message_that_expires_is_announced),
         cmocka_unit_test(a_message_for_many_sessions_is_stored_once),
         cmocka_unit_test(space_comes_back_as_queues_drain_and_sessions_end),
         cmocka_unit_test(sessions_find_their_shard_when_the_number_changes),

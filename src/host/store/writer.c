@@ -13,8 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-#define RETAINED_POLL_US 500000u /* retained messages that nobody waits for have no batch */
-#define RETRY_GROUPS     4u      /* a group that failed may grow to so many times the limit */
+#define RETRY_GROUPS 4u /* a group that failed may grow to so many times the limit */
 
 struct timespec m5_store_deadline(uint64_t at_us)
 {
@@ -55,13 +54,13 @@ static void take_queued(struct m5_store *store, size_t limit)
     store->queued_since_us = m5_steady_us();
 }
 
-/* Until when to wait for company; 0: not at all. */
+/* Until when to wait for company; 0: not at all, UINT64_MAX: until something comes. */
 static uint64_t wait_until(const struct m5_store *store, uint64_t now_us)
 {
     if (store->stopping || store->urgent || store->queued_bytes >= store->options.group_bytes)
         return 0;
     if (store->queue.first == NULL)
-        return now_us + RETAINED_POLL_US;
+        return UINT64_MAX;
     const uint64_t due = store->queued_since_us + (uint64_t)store->options.gather_ms * 1000;
     return due <= now_us ? 0 : due;
 }
@@ -70,16 +69,13 @@ static uint64_t wait_until(const struct m5_store *store, uint64_t now_us)
 static bool gather(struct m5_store *store)
 {
     pthread_mutex_lock(&store->mutex);
-    const bool polls = store->options.hooks.retained_seal != NULL;
-    bool polled = false;
-    for (uint64_t until; !polled && (until = wait_until(store, m5_steady_us())) != 0;) {
+    for (uint64_t until; (until = wait_until(store, m5_steady_us())) != 0;) {
         store->asleep = true;
-        const bool idle = store->queue.first == NULL;
         const struct timespec deadline = m5_store_deadline(until);
-        if (idle && !polls)
+        if (until == UINT64_MAX)
             pthread_cond_wait(&store->work, &store->mutex);
-        else if (pthread_cond_timedwait(&store->work, &store->mutex, &deadline) != 0)
-            polled = idle && store->queue.first == NULL;
+        else
+            pthread_cond_timedwait(&store->work, &store->mutex, &deadline);
         store->asleep = false;
     }
     take_queued(store, store->options.group_bytes);
