@@ -154,6 +154,10 @@ struct mqtt5_broker_options {
      *  read by mqtt5_broker_new() and mqtt5_broker_reload(). docs/security.md has the formats. */
     struct mqtt5_auth_options auth;
     const char *acl_file; /**< what they may do; NULL = everything. Read as the files of auth */
+    /** Clients, groups and roles that are changed while the broker runs, by messages to
+     *  $CONTROL/dynamic-security/v1, in the file and with the commands of Mosquitto's plugin. The
+     *  broker writes it; read by mqtt5_broker_new() only. NULL = none. */
+    const char *dynamic_security_file;
     const char *ban_file; /**< networks that may not connect */
     /** Folder of the store, made if it is missing; NULL = everything is in memory only. One broker
      *  per folder. */

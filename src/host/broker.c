@@ -8,6 +8,7 @@
 #include "broker/engine.h"
 #include "host/admission.h"
 #include "host/broker.h"
+#include "host/dynsec/dynsec.h"
 #include "host/listener.h"
 #include "host/listeners.h"
 #include "host/persistence.h"
@@ -33,6 +34,7 @@ struct mqtt5_broker {
     struct m5_persistence persistence;
     struct m5_access access; /* what the engine asks when there is a policy */
     struct m5_listeners listeners;
+    char *dynsec_path; /* owned copy, or NULL */
     bool ran;
 };
 
@@ -92,8 +94,8 @@ static bool lets_somebody_in(const struct mqtt5_broker_options *options,
     const bool named =
         listener->proxy_identity ||
         (tls != NULL && (tls->identity != MQTT5_TLS_IDENTITY_NONE || tls->psk_file != NULL));
-    return named || auth->allow_anonymous || checks_logins(auth) ||
-           (listener->auth == NULL && options->config.allow_anonymous);
+    return named || options->dynamic_security_file != NULL || auth->allow_anonymous ||
+           checks_logins(auth) || (listener->auth == NULL && options->config.allow_anonymous);
 }
 
 static enum mqtt5_error check_options(const struct mqtt5_broker_options *options)
@@ -124,7 +126,29 @@ static size_t three_quarters_of_memory(void)
 static bool allows_anonymous(const struct mqtt5_broker_options *options)
 {
     return options->config.allow_anonymous || options->auth.allow_anonymous ||
-           (options->listener_count == 0 && !checks_logins(&options->auth));
+           (options->listener_count == 0 && !checks_logins(&options->auth) &&
+            options->dynamic_security_file == NULL);
+}
+
+static enum mqtt5_error make_dynsec(struct mqtt5_broker *broker,
+                                    const struct mqtt5_broker_options *options)
+{
+    struct m5_text_error wrong = {0};
+    struct m5_crew *crew = &broker->crew;
+    char error[M5_POLICY_ERROR_SIZE];
+    if (options->dynamic_security_file == NULL)
+        return MQTT5_OK;
+    broker->dynsec_path = strdup(options->dynamic_security_file);
+    if (broker->dynsec_path == NULL)
+        return fail(MQTT5_ERR_NOMEM, "no memory for the broker");
+    crew->dynsec =
+        m5_dynsec_new(crew->allocator, broker->dynsec_path, &m5_verifier_defaults, &wrong);
+    if (crew->dynsec == NULL) {
+        m5_text_error_format(&wrong, broker->dynsec_path, error, sizeof error);
+        return fail(MQTT5_ERR_CONFIG, "%s", error);
+    }
+    crew->desk = m5_desk_new(crew->dynsec);
+    return crew->desk != NULL ? MQTT5_OK : fail(MQTT5_ERR_NOMEM, "no thread for commands");
 }
 
 /* Calls m5_policy_new() or m5_policy_change() with what @p options say of logins. */
@@ -146,6 +170,7 @@ static enum mqtt5_error set_policy(struct mqtt5_broker *broker,
     policy.listeners = own;
     policy.acl_file = options->acl_file;
     policy.ban_file = options->ban_file;
+    policy.dynsec = broker->crew.dynsec;
     for (size_t i = 0; i < options->listener_count; i++)
         if (options->listeners[i].auth != NULL)
             own[policy.listener_count++] =
@@ -181,6 +206,7 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
         .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
         .access = &broker->access,
         .store = options->storage_dir != NULL,
+        .control_topic = broker->crew.dynsec != NULL ? M5_DYNSEC_TOPIC : NULL,
         .events = true, /* the level may change while it runs */
     };
     if (getrandom(env.seed, sizeof env.seed, 0) != (ssize_t)sizeof env.seed)
@@ -237,7 +263,9 @@ static enum mqtt5_error open_store(struct mqtt5_broker *broker,
 static enum mqtt5_error make(struct mqtt5_broker *broker,
                              const struct mqtt5_broker_options *options)
 {
-    enum mqtt5_error error = set_policy(broker, options);
+    enum mqtt5_error error = make_dynsec(broker, options);
+    if (error == MQTT5_OK)
+        error = set_policy(broker, options);
     if (error == MQTT5_OK)
         error = make_engine(broker, options);
     if (error == MQTT5_OK)
@@ -396,7 +424,10 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
     struct m5_crew *crew = &broker->crew;
     const struct mqtt5_allocator *allocator = crew->allocator;
     m5_persistence_close(&broker->persistence);
-    m5_policy_free(crew->policy); /* ends its threads, which answer to the workers */
+    m5_desk_free(crew->desk); /* these end their threads, which answer to the workers */
+    m5_policy_free(crew->policy);
+    m5_dynsec_free(crew->dynsec);
+    free(broker->dynsec_path);
     for (uint32_t i = 0; crew->workers != NULL && i < crew->worker_count; i++)
         m5_worker_fini(&crew->workers[i]);
     if (broker->listeners.crew != NULL)

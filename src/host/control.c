@@ -51,15 +51,17 @@ static void wake(struct m5_desk_place *place)
 
 /* ---- the thread ---- */
 
-static void serve(struct m5_desk *desk, struct request *request)
+/* @p room: others could not hand in all they had. */
+static void serve(struct m5_desk *desk, struct request *request, bool room)
 {
     bool changed = false;
+    struct m5_desk_place *asking = request->place;
     request->answer = m5_dynsec_execute(desk->dynsec, request->asked.payload, &changed);
     pthread_mutex_lock(&desk->lock);
-    m5_list_push_back(&request->place->answers, &request->node);
+    m5_list_push_back(&asking->answers, &request->node);
     pthread_mutex_unlock(&desk->lock);
     for (struct m5_desk_place *place = desk->places; place != NULL; place = place->next) {
-        if (changed || place == request->place)
+        if (changed || room || place == asking)
             wake(place);
     }
 }
@@ -74,9 +76,9 @@ static void *work(void *ctx)
             pthread_cond_wait(&desk->work, &desk->lock);
             continue;
         }
-        desk->count--;
+        const bool was_full = desk->count-- == M5_DESK_WAITING_MAX;
         pthread_mutex_unlock(&desk->lock);
-        serve(desk, request);
+        serve(desk, request, was_full);
         pthread_mutex_lock(&desk->lock);
     }
     pthread_mutex_unlock(&desk->lock);

@@ -164,11 +164,13 @@ static void turn(struct m5_worker *worker)
     take_stored(worker);
     take_config(worker);
     m5_logins_answer(&worker->logins);
+    m5_desk_receive(&worker->desk, worker->shard);
     worker->handshakes_ns = 0;
     m5_socket_take_moved(worker);
     handle_events(worker, count);
     judge(worker, count, m5_shard_work(worker->shard) - before);
     m5_logins_ask(&worker->logins, worker->shard);
+    m5_desk_hand_in(&worker->desk, worker->shard);
     submit_changes(worker);
     const uint64_t wakes = m5_shard_end(worker->shard);
     struct m5_conn *conn;
@@ -222,6 +224,7 @@ bool m5_worker_init(struct m5_worker *worker, struct m5_crew *crew, uint32_t ind
     pthread_mutex_init(&worker->inbox_mutex, NULL);
     m5_log_init(&worker->log, crew->sink);
     m5_logins_init(&worker->logins, crew->policy, &worker->loop);
+    m5_desk_sit(&worker->desk, crew->desk, &worker->loop);
     return m5_loop_init(&worker->loop);
 }
 

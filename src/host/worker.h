@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/pool.h"
 #include "broker/engine.h"
+#include "host/control.h"
 #include "host/listeners.h"
 #include "host/log.h"
 #include "host/login.h"
@@ -18,6 +19,7 @@
 
 #define M5_WIRE_SIZE 65536u
 
+struct m5_dynsec;
 struct m5_policy;
 struct m5_store;
 struct m5_worker;
@@ -29,6 +31,8 @@ struct m5_crew {
     struct m5_log_sink *sink;
     struct m5_worker *workers;
     uint32_t worker_count;
+    struct m5_dynsec *dynsec; /* NULL: there is no dynamic security */
+    struct m5_desk *desk;     /* NULL: nor are there commands */
     struct m5_policy *policy; /* NULL: who may do what is the engine's configuration alone */
     struct m5_store *store;   /* NULL: everything is in memory only */
     struct m5_admission_table *admission;
@@ -59,6 +63,7 @@ struct m5_worker {
     void *guest_ctx;
 
     struct m5_logins logins;
+    struct m5_desk_place desk;
     struct m5_pool sockets;
     struct m5_pipe_room room; /* of the channels */
     uint8_t *wire;            /* M5_WIRE_SIZE bytes for what they receive; NULL until needed */

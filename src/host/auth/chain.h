@@ -15,6 +15,7 @@
 #include <mqtt5/auth.h>
 
 struct m5_chain;
+struct m5_dynsec;
 
 /* One client that proves who it is, from its CONNECT or its AUTH to the verdict. Zero-initialise
  * it; give it back by m5_attempt_fini(). */
@@ -25,6 +26,7 @@ struct m5_attempt {
     struct m5_token_user user;    /* if `named` */
     /* between two steps of an exchange */
     struct m5_chain *chain;        /* a reference */
+    struct m5_dynsec *dynsec;      /* that checks its password; NULL: the chain does */
     struct m5_scram_server *scram; /* NULL: none has begun */
     uint64_t begun_ms;
 };

@@ -6,6 +6,7 @@
 #include "base/bytes.h"
 #include "host/acl/cache.h"
 #include "host/auth/options.h"
+#include "host/dynsec/dynsec.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct content {
 struct m5_policy {
     const struct mqtt5_allocator *allocator;
     struct m5_verifier_config verifier;
+    struct m5_dynsec *dynsec; /* NULL: none */
     struct m5_snapshot content;
     bool has_content;
     struct known *known;
@@ -241,7 +243,7 @@ static bool adopt(const struct content *content, struct m5_chain_files *files[CH
 static void tell_bound(struct m5_policy *policy, const struct content *content)
 {
     if (policy->bound != NULL)
-        policy->bound->allow_everything = content->acl == NULL;
+        policy->bound->allow_everything = content->acl == NULL && policy->dynsec == NULL;
 }
 
 bool m5_policy_change(struct m5_policy *policy, const struct m5_policy_options *options,
@@ -316,6 +318,19 @@ static struct thread_cache *add_cache(struct m5_policy *policy)
     return cache;
 }
 
+/* What dynamic security says: of those whom it names, and of the others when there is no list. */
+static enum m5_dynsec_verdict ask_dynsec(struct m5_policy *policy, const struct content *content,
+                                         const struct m5_principal *who, enum m5_acl_action action,
+                                         struct mqtt5_bytes topic)
+{
+    enum m5_dynsec_verdict verdict = M5_DYNSEC_UNKNOWN;
+    if (policy->dynsec != NULL)
+        verdict = m5_dynsec_ask(policy->dynsec, who, action, topic);
+    if (verdict == M5_DYNSEC_UNKNOWN && policy->dynsec != NULL && content->acl == NULL)
+        verdict = m5_dynsec_default(policy->dynsec, action, topic);
+    return verdict;
+}
+
 /* Denies when there is no memory to find out. */
 static enum m5_access_answer ask(struct m5_policy *policy, const struct m5_principal *who,
                                  enum m5_acl_action action, struct mqtt5_bytes topic)
@@ -324,25 +339,45 @@ static enum m5_access_answer ask(struct m5_policy *policy, const struct m5_princ
     const struct content *content = m5_snapshot_get(&policy->content, &generation);
     if (content == NULL)
         return M5_ACCESS_DENY;
-    if (content->acl == NULL)
-        return M5_ACCESS_ALLOW;
-    struct thread_cache *cache = pthread_getspecific(policy->key);
-    if (cache == NULL && (cache = add_cache(policy)) == NULL)
-        return M5_ACCESS_DENY;
     struct m5_principal nobody;
     if (!who->proved && !who->anonymous) {
         nobody = (struct m5_principal){.client_id = who->client_id, .anonymous = true};
         who = &nobody;
     }
+    const enum m5_dynsec_verdict verdict = ask_dynsec(policy, content, who, action, topic);
+    if (verdict != M5_DYNSEC_UNKNOWN)
+        return verdict == M5_DYNSEC_ALLOW ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+    if (content->acl == NULL || action == M5_ACL_MAY_UNSUBSCRIBE)
+        return M5_ACCESS_ALLOW;
+    struct thread_cache *cache = pthread_getspecific(policy->key);
+    if (cache == NULL && (cache = add_cache(policy)) == NULL)
+        return M5_ACCESS_DENY;
     return m5_acl_cache_ask(&cache->answers, content->acl, generation, who, action, topic)
                ? M5_ACCESS_ALLOW
                : M5_ACCESS_DENY;
+}
+
+/* What dynamic security knows of whom a client says it is. */
+static enum m5_dynsec_verdict known_to_dynsec(struct m5_policy *policy,
+                                              const struct m5_credentials *shown)
+{
+    if (policy->dynsec == NULL || shown->has_method || shown->anonymous)
+        return M5_DYNSEC_UNKNOWN;
+    return m5_dynsec_welcomes(policy->dynsec,
+                              shown->identity.len > 0 ? shown->identity : shown->username,
+                              shown->client_id);
 }
 
 static enum m5_access_answer may_connect(void *ctx, const struct m5_credentials *shown,
                                          enum mqtt5_reason_code *reason)
 {
     const struct m5_chain *chain = chain_of(ctx, shown->listener);
+    const enum m5_dynsec_verdict known = known_to_dynsec(ctx, shown);
+    *reason = MQTT5_REASON_NOT_AUTHORIZED;
+    if (known != M5_DYNSEC_UNKNOWN && shown->identity.len > 0)
+        return known == M5_DYNSEC_ALLOW ? M5_ACCESS_ALLOW : M5_ACCESS_DENY;
+    if (known != M5_DYNSEC_UNKNOWN)
+        return M5_ACCESS_PENDING;
     *reason = MQTT5_REASON_SERVER_UNAVAILABLE;
     return chain != NULL ? m5_chain_admits(chain, shown, reason) : M5_ACCESS_DENY;
 }
@@ -362,6 +397,12 @@ static enum m5_access_answer may_subscribe(void *ctx, const struct m5_principal 
     return ask(ctx, who, M5_ACL_MAY_SUBSCRIBE, filter);
 }
 
+static enum m5_access_answer may_unsubscribe(void *ctx, const struct m5_principal *who,
+                                             struct mqtt5_bytes filter)
+{
+    return ask(ctx, who, M5_ACL_MAY_UNSUBSCRIBE, filter);
+}
+
 static enum m5_access_answer may_deliver(void *ctx, const struct m5_principal *who,
                                          struct mqtt5_bytes topic)
 {
@@ -373,10 +414,11 @@ struct m5_access m5_policy_access(struct m5_policy *policy)
     const struct content *content = m5_snapshot_get(&policy->content, NULL);
     return (struct m5_access){
         .ctx = policy,
-        .allow_everything = content != NULL && content->acl == NULL,
+        .allow_everything = content != NULL && content->acl == NULL && policy->dynsec == NULL,
         .connect = may_connect,
         .publish = may_publish,
         .subscribe = may_subscribe,
+        .unsubscribe = may_unsubscribe,
         .deliver = may_deliver,
     };
 }
@@ -421,6 +463,7 @@ struct m5_policy *m5_policy_new(const struct mqtt5_allocator *allocator,
     }
     policy->allocator = allocator;
     policy->verifier = options->verifier;
+    policy->dynsec = options->dynsec;
     pthread_mutex_init(&policy->lock, NULL);
     if (start(policy, options, error))
         return policy;
@@ -462,11 +505,22 @@ enum m5_login_answer m5_policy_login(struct m5_policy *policy, struct m5_attempt
 {
     struct m5_login login = {.source = source, .done = done, .ctx = ctx, .token = token};
     struct m5_chain *chain = chain_of(policy, credentials->listener);
+    const enum m5_dynsec_verdict known = known_to_dynsec(policy, credentials);
+    if (known == M5_DYNSEC_DENY || (known == M5_DYNSEC_ALLOW && !credentials->has_password))
+        return M5_LOGIN_WRONG;
+    if (known == M5_DYNSEC_ALLOW) {
+        login.user = credentials->username;
+        login.password = credentials->password;
+        attempt->dynsec = policy->dynsec;
+        return m5_dynsec_login(policy->dynsec, &login);
+    }
     return chain != NULL ? m5_chain_login(chain, attempt, credentials, &login) : M5_LOGIN_FAILED;
 }
 
 bool m5_policy_cancel(struct m5_attempt *attempt, const void *ctx, uint64_t token)
 {
+    if (attempt->dynsec != NULL)
+        return m5_dynsec_cancel(attempt->dynsec, ctx, token);
     return attempt->chain != NULL && m5_chain_cancel(attempt->chain, ctx, token);
 }
 

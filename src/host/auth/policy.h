@@ -32,6 +32,7 @@ struct m5_policy_options {
     const char *acl_file; /* NULL: everybody who is connected may do everything */
     const char *ban_file; /* NULL: no network is banned */
     enum m5_acl_format acl_format;
+    struct m5_dynsec *dynsec; /* asked before the files; NULL: none. Borrowed, from the start on */
     struct m5_verifier_config verifier; /* counts at the start only */
 };
 

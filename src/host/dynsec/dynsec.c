@@ -146,6 +146,13 @@ enum m5_dynsec_verdict m5_dynsec_ask(struct m5_dynsec *dynsec, const struct m5_p
     return view == NULL ? M5_DYNSEC_DENY : m5_dynsec_view_ask(view, who, action, topic);
 }
 
+enum m5_dynsec_verdict m5_dynsec_default(struct m5_dynsec *dynsec, enum m5_acl_action action,
+                                         struct mqtt5_bytes topic)
+{
+    const struct m5_dynsec_view *view = m5_snapshot_get(&dynsec->view, NULL);
+    return view == NULL ? M5_DYNSEC_DENY : m5_dynsec_view_default(view, action, topic);
+}
+
 enum m5_dynsec_verdict m5_dynsec_welcomes(struct m5_dynsec *dynsec, struct mqtt5_bytes username,
                                           struct mqtt5_bytes client_id)
 {

@@ -52,6 +52,10 @@ enum m5_dynsec_verdict {
 enum m5_dynsec_verdict m5_dynsec_ask(struct m5_dynsec *dynsec, const struct m5_principal *who,
                                      enum m5_acl_action action, struct mqtt5_bytes topic);
 
+/* What those may do for whom nothing stands here: the default access. Never below $CONTROL. */
+enum m5_dynsec_verdict m5_dynsec_default(struct m5_dynsec *dynsec, enum m5_acl_action action,
+                                         struct mqtt5_bytes topic);
+
 /* May it be connected at all, by what stands here: it is not disabled and uses the client
  * identifier that it is bound to? UNKNOWN for those without a name, too. */
 enum m5_dynsec_verdict m5_dynsec_welcomes(struct m5_dynsec *dynsec, struct mqtt5_bytes username,

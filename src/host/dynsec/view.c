@@ -349,6 +349,16 @@ static struct matter matter_of(enum m5_acl_action action)
                            M5_DYNSEC_DEFAULT_UNSUBSCRIBE};
 }
 
+enum m5_dynsec_verdict m5_dynsec_view_default(const struct m5_dynsec_view *view,
+                                              enum m5_acl_action action, struct mqtt5_bytes topic)
+{
+    static const char control[] = "$CONTROL";
+    const size_t size = sizeof control - 1;
+    const bool of_the_broker = topic.len >= size && memcmp(topic.data, control, size) == 0;
+    return view->defaults[matter_of(action).otherwise] && !of_the_broker ? M5_DYNSEC_ALLOW
+                                                                         : M5_DYNSEC_DENY;
+}
+
 enum m5_dynsec_verdict m5_dynsec_view_ask(const struct m5_dynsec_view *view,
                                           const struct m5_principal *who, enum m5_acl_action action,
                                           struct mqtt5_bytes topic)
@@ -360,17 +370,14 @@ enum m5_dynsec_verdict m5_dynsec_view_ask(const struct m5_dynsec_view *view,
         return M5_DYNSEC_UNKNOWN;
     if (holder->disabled)
         return M5_DYNSEC_DENY;
-    bool allow = view->defaults[matter.otherwise];
     for (uint32_t i = 0; i < holder->role_count; i++) {
         const struct rule *rule = find_rule(holder->roles[i], matter.first, who, topic);
         if (rule == NULL && matter.second != M5_DYNSEC_ACLS)
             rule = find_rule(holder->roles[i], matter.second, who, topic);
-        if (rule == NULL)
-            continue;
-        allow = rule->allow;
-        break;
+        if (rule != NULL)
+            return rule->allow ? M5_DYNSEC_ALLOW : M5_DYNSEC_DENY;
     }
-    return allow ? M5_DYNSEC_ALLOW : M5_DYNSEC_DENY;
+    return m5_dynsec_view_default(view, action, topic);
 }
 
 enum m5_dynsec_verdict m5_dynsec_view_welcomes(const struct m5_dynsec_view *view,

@@ -19,6 +19,9 @@ enum m5_dynsec_verdict m5_dynsec_view_ask(const struct m5_dynsec_view *view,
                                           const struct m5_principal *who, enum m5_acl_action action,
                                           struct mqtt5_bytes topic);
 
+enum m5_dynsec_verdict m5_dynsec_view_default(const struct m5_dynsec_view *view,
+                                              enum m5_acl_action action, struct mqtt5_bytes topic);
+
 enum m5_dynsec_verdict m5_dynsec_view_welcomes(const struct m5_dynsec_view *view,
                                                struct mqtt5_bytes username,
                                                struct mqtt5_bytes client_id);
