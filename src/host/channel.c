@@ -67,9 +67,15 @@ static void set_identity(struct m5_channel *channel, const char *identity)
     channel->identity = identity[0] != 0 ? strdup(identity) : NULL;
 }
 
-void m5_channel_free(struct m5_worker *worker, struct m5_channel *channel)
+void m5_channel_leave(struct m5_worker *worker, struct m5_channel *channel)
 {
     m5_admission_leave(worker->crew->admission, channel->ticket);
+    channel->ticket = 0;
+}
+
+void m5_channel_free(struct m5_worker *worker, struct m5_channel *channel)
+{
+    m5_channel_leave(worker, channel);
     m5_pipe_fini(&channel->pipe, &worker->room);
     free(channel->identity);
     m5_free(worker->crew->allocator, channel, sizeof *channel);

@@ -26,6 +26,9 @@ struct m5_channel *m5_channel_new(struct m5_worker *worker, struct m5_door *door
 /* Whether it may come in, as far as its address tells: why not, or NULL. */
 const char *m5_channel_admit(struct m5_worker *worker, struct m5_channel *channel);
 
+/* It does not count any more: whoever waits for its place may come. */
+void m5_channel_leave(struct m5_worker *worker, struct m5_channel *channel);
+
 /* Frees it; its socket is closed and off all lists. */
 void m5_channel_free(struct m5_worker *worker, struct m5_channel *channel);
 

@@ -117,6 +117,9 @@ static bool shut(struct m5_worker *worker, struct m5_socket *socket)
 /* The engine has forgotten the connection. */
 static void linger(struct m5_worker *worker, struct m5_socket *socket)
 {
+    struct m5_channel *channel = channel_of(socket);
+    if (channel != NULL)
+        m5_channel_leave(worker, channel);
     socket->conn = NULL;
     const bool sent = say_goodbye(worker, socket);
     if (worker->lingering_count >= LINGERING_MAX) {
