@@ -11,7 +11,7 @@ from harness.broker import free_port
 from harness.certificates import Authority, openssl
 from harness.peer import V5, V311, Peer
 from harness.registry import test
-from harness.wait import equal
+from harness.wait import equal, until
 
 OURS_ONLY = "our program's own flags"
 PSK = '00112233445566778899aabbccddeeff'
@@ -51,7 +51,7 @@ class Place:
         flags = ['--tls-host', f'127.0.0.1:{self.port}', *flags]
         if certificate:
             flags += ['--tls-cert', self.server[0], '--tls-key', self.server[1]]
-        return self.ctx.own_broker(*flags)
+        return wait_for_tls(self.ctx.own_broker(*flags))
 
     def publish(self, *arguments, topic='alice/x', version='mqttv5'):
         """mosquitto_pub with QoS 1; returns its exit status."""
@@ -65,6 +65,12 @@ class Place:
                               '-CAfile', self.authority.file, *arguments], stdin=b'')
         child.wait()
         return child.stdout.decode('utf-8', 'replace') + child.stderr
+
+
+def wait_for_tls(broker):
+    """The harness has waited for the TCP listener only."""
+    until(lambda: 'transport=tls' in broker.log(), what='the TLS listener')
+    return broker
 
 
 def with_certificate(paths):
@@ -193,7 +199,7 @@ def several_names_and_stapled_responses(ctx):
         'certificates': [{'cert_file': other[0],
                           'key_file': os.path.join(place.folder, 'locked.key'),
                           'key_password_file': place.write('password', 'sesame\n')}]}}
-    ctx.own_broker('--config', place.write('config.json', json.dumps(config)))
+    wait_for_tls(ctx.own_broker('--config', place.write('config.json', json.dumps(config))))
     for version in ('-tls1_2', '-tls1_3'):
         out = place.s_client(version, '-servername', 'localhost', '-status')
         assert 'CN = localhost' in out, f'{version}: not the certificate of localhost'
