@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "host/clock.h"
 #include "host/door.h"
 #include "host/worker.h"
 #include "transport/proxy/proxy.h"
@@ -16,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define VIEWS_MAX     64
 #define WRITE_AT_ONCE 65536u /* bytes of output that go into the transports by one call */
@@ -246,22 +246,15 @@ static uint8_t *wire_of(struct m5_worker *worker)
     return worker->wire;
 }
 
-static uint64_t nanoseconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
 /* m5_pipe_read() while handshakes go on: their time is counted. */
 static ptrdiff_t shake(struct m5_worker *worker, struct m5_channel *channel, struct m5_span space,
                        const char **why)
 {
-    const uint64_t before = nanoseconds();
+    const uint64_t before = m5_clock_ns();
     const ptrdiff_t got = m5_pipe_read(&channel->pipe, &worker->room, space.data, space.size);
     if (m5_pipe_open(&channel->pipe))
         *why = opened(worker, channel);
-    worker->handshakes_ns += nanoseconds() - before;
+    worker->handshakes_ns += m5_clock_ns() - before;
     return got;
 }
 

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "host/clock.h"
 #include "host/log_event.h"
 #include "host/store/store.h"
 
@@ -30,13 +31,6 @@
 #define GATHER_NS    60000
 #define GATHER_LEAST 8 /* messages in the turn before; and two for each event */
 #define GATHER_MOST  1024
-
-static uint64_t read_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void handle_events(struct m5_worker *worker, unsigned count)
 {
@@ -158,7 +152,7 @@ static void turn(struct m5_worker *worker)
     let_gather(worker);
     const unsigned count = m5_loop_wait(&worker->loop, timeout_ms(worker));
     m5_loop_awake(&worker->loop);
-    worker->now_ms = read_clock();
+    worker->now_ms = m5_clock_ms();
     const uint64_t before = m5_shard_work(worker->shard);
     m5_shard_begin(worker->shard, worker->now_ms);
     take_stored(worker);
@@ -194,7 +188,7 @@ static void drain(struct m5_worker *worker)
         m5_log_number(&worker->log, "worker_connections", worker->open_count);
         m5_log_end(&worker->log);
     }
-    worker->now_ms = read_clock();
+    worker->now_ms = m5_clock_ms();
     worker->drain_until_ms = worker->now_ms + DRAIN_MS;
     m5_socket_hurry(worker);
     m5_shard_begin(worker->shard, worker->now_ms);
@@ -265,7 +259,7 @@ bool m5_worker_run(struct m5_worker *worker)
     const bool ok = m5_reception_take_orders(worker);
     if (!ok)
         m5_crew_stop(worker->crew);
-    worker->now_ms = read_clock();
+    worker->now_ms = m5_clock_ms();
     /* Sleeps of this thread are to end when they are asked to, not 50 us later. */
     const int slack = prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0);
     prctl(PR_SET_TIMERSLACK, 1UL, 0, 0, 0);
