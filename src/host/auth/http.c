@@ -34,6 +34,9 @@ static const char *judge(CURLU *parts, const char *url)
 {
     char *scheme = NULL, *host = NULL;
     const char *why = NULL;
+    const char *slashes = strstr(url, "://");
+    if (slashes != NULL && slashes[3] == '/')
+        return "it has no host: give https://HOST/PATH";
     if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
         curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
         curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK || host[0] == 0)
