@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define FIELD(name)  offsetof(struct bench_options, name)
@@ -184,9 +185,18 @@ static const struct cli_packet_name packets[] = {{NULL, 0}};
 
 /* ---- the plan ---- */
 
-static int find_server(const struct cli_call *call, const char *text, struct m5_address *out,
-                       struct m5_url *url)
+static struct m5_address unix_address(const char *path)
 {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct m5_address out = {.size = sizeof address};
+    snprintf(address.sun_path, sizeof address.sun_path, "%.107s", path); /* the URL's reader: it fits */
+    memcpy(&out.storage, &address, sizeof address);
+    return out;
+}
+
+static int find_server(const struct cli_call *call, const char *text, struct bench_place *out)
+{
+    struct m5_url *url = &out->url;
     struct m5_address addresses[M5_ADDRESSES_MAX];
     char why[BENCH_WHY_SIZE] = "";
     const char *reason = NULL;
@@ -195,11 +205,13 @@ static int find_server(const struct cli_call *call, const char *text, struct m5_
         error = m5_url_built(url, why, sizeof why);
     if (error != MQTT5_OK)
         return cli_usage(call, "%s", why);
-    if (url->kind != M5_URL_TCP)
-        return cli_usage(call, "bench speaks TCP only: mqtt://host:port");
+    if (url->kind == M5_URL_UNIX) {
+        out->address = unix_address(url->path);
+        return CLI_OK;
+    }
     if (m5_address_resolve(url->endpoint.host, url->endpoint.port, addresses, &reason) == 0)
         return cli_failed(call, "cannot connect to %s: %s", url->endpoint.host, reason);
-    *out = addresses[0];
+    out->address = addresses[0];
     return CLI_OK;
 }
 
@@ -209,12 +221,28 @@ static void set_client(const struct bench_options *options, const struct m5_url 
     const struct cli_connection *connection = &options->connection;
     const char *password = url->has_password ? url->password : connection->password;
     mqtt5_client_options_init(&plan->options);
+    cli_transport_set(&connection->transport, &plan->options);
     plan->options.version = (uint8_t)connection->version;
     plan->options.keep_alive_s = (uint16_t)connection->keep_alive_s;
     plan->options.username = url->has_username ? url->username : connection->username;
     if (password != NULL)
         plan->options.password =
             (struct mqtt5_bytes){.data = (const uint8_t *)password, .len = strlen(password)};
+}
+
+/* Each connection begins with a full handshake, as those of many clients do. */
+static int make_stack(const struct cli_call *call, struct bench_plan *plan)
+{
+    char why[BENCH_WHY_SIZE];
+    const enum mqtt5_error error =
+        m5_client_stack_new(&plan->options, &bench_allocator, &plan->stack);
+    if (error != MQTT5_OK)
+        return cli_failed(call, "%s", mqtt5_error_text(error));
+    m5_client_stack_forget_sessions(plan->stack);
+    if (m5_client_stack_check(plan->stack, &plan->subscribe_at.url, why, sizeof why) != MQTT5_OK ||
+        m5_client_stack_check(plan->stack, &plan->publish_to.url, why, sizeof why) != MQTT5_OK)
+        return cli_failed(call, "%s", why);
+    return CLI_OK;
 }
 
 static void set_load(const struct cli_call *call, const struct bench_options *options,
@@ -388,24 +416,27 @@ static int run(const struct cli_call *call)
 {
     const struct bench_options *options = call->options;
     struct bench_plan plan = {.rate = 0};
-    struct m5_url url, publish_url;
     char text[CLI_URL_SIZE];
     int code = check(call, options);
     if (code == CLI_OK)
         code = cli_connection_url(call, &options->connection, text, NULL);
     if (code == CLI_OK)
-        code = find_server(call, text, &plan.subscribe_at, &url);
+        code = find_server(call, text, &plan.subscribe_at);
     plan.publish_to = plan.subscribe_at;
     if (code == CLI_OK && options->publish_url != NULL)
-        code = find_server(call, options->publish_url, &plan.publish_to, &publish_url);
+        code = find_server(call, options->publish_url, &plan.publish_to);
     if (code != CLI_OK)
         return code;
-    set_client(options, &url, &plan);
+    set_client(options, &plan.subscribe_at.url, &plan);
     set_load(call, options, &plan);
     prctl(PR_SET_TIMERSLACK, 1); /* ns: messages are to be sent when they are due */
     cli_signals_catch(NULL);
-    return options->mode == CONNECTIONS ? run_connects(call, options, &plan)
-                                        : run_load(call, options, &plan);
+    code = make_stack(call, &plan);
+    if (code == CLI_OK)
+        code = options->mode == CONNECTIONS ? run_connects(call, options, &plan)
+                                            : run_load(call, options, &plan);
+    m5_client_stack_free(plan.stack);
+    return code;
 }
 
 const struct cli_command cmd_bench = {
@@ -417,6 +448,7 @@ const struct cli_command cmd_bench = {
              "  mqttv5 bench --mode latency --rate 20000 --publishers 100 --plot latency.svg\n"
              "  mqttv5 bench --mode connections --concurrency 100 --json\n"
              "  mqttv5 bench --publishers 1 --subscribers 100 --topics 1\n"
+             "  mqttv5 bench --url wss://broker.example --ca-cert ca.pem\n"
              "\n"
              "With a rate, messages are due at equal distances whatever the server\n"
              "does, and a latency counts from when a message was due: a server that\n"

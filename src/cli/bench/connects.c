@@ -18,6 +18,7 @@ struct connects {
     const struct bench_plan *plan;
     struct bench_connects *result;
     struct m5_loop loop;
+    struct m5_pipe_room room;
     struct bench_link *links;
     uint32_t count;
     uint64_t start_ns, end_ns, progress_ns;
@@ -46,8 +47,8 @@ static void begin(struct connects *connects, struct bench_link *link)
 {
     connects->result->total += connects->measuring;
     link->since_ns = bench_now_ns();
-    if (!bench_link_connect(link, &connects->plan->publish_to))
-        count_failure(connects, strerror(link->error));
+    if (!bench_link_connect(link, &connects->plan->publish_to, connects->plan->stack))
+        count_failure(connects, link->why);
 }
 
 static void take_event(struct connects *connects, struct bench_link *link,
@@ -61,9 +62,9 @@ static void take_event(struct connects *connects, struct bench_link *link,
         link->since_ns = 0; /* what comes now is its end */
         (void)!m5_client_disconnect(link->client, NULL);
     } else if (event->type == M5_CLIENT_DISCONNECTED && link->since_ns != 0) {
-        count_failure(connects, event->by_server   ? mqtt5_reason_text(event->result.reason_code)
-                                : link->error != 0 ? strerror(link->error)
-                                                   : "closed by the server");
+        count_failure(connects, event->by_server    ? mqtt5_reason_text(event->result.reason_code)
+                                : link->why[0] != 0 ? link->why
+                                                    : "closed by the server");
     }
 }
 
@@ -119,7 +120,8 @@ static bool make(struct connects *connects)
         return false;
     for (uint32_t i = 0; i < connects->count; i++) {
         snprintf(id, sizeof id, "%.64s-%d-%u", connects->plan->id_prefix, (int)getpid(), i);
-        if (bench_link_init(&connects->links[i], &connects->loop, &options) != MQTT5_OK)
+        if (bench_link_init(&connects->links[i], &connects->loop, &connects->room, &options) !=
+            MQTT5_OK)
             return false;
     }
     return true;
@@ -155,6 +157,7 @@ bool bench_connects_run(const struct bench_plan *plan, uint32_t concurrency,
         snprintf(result->why, sizeof result->why, "no memory or descriptors: %s", strerror(errno));
     for (uint32_t i = 0; connects.links != NULL && i < concurrency; i++)
         bench_link_fini(&connects.links[i]);
+    m5_pipe_room_fini(&connects.room);
     m5_loop_fini(&connects.loop);
     free(connects.links);
     return ok;

@@ -194,7 +194,7 @@ static void take_event(struct bench_load *load, struct bench_link *link,
                  mqtt5_reason_text(event->result.reason_code));
         else if (!load->leaving)
             fail(load, "%s: %s", load->start_ns == 0 ? "cannot connect" : "a connection broke",
-                 link->error != 0 ? strerror(link->error) : "the server closed it");
+                 link->why[0] != 0 ? link->why : "the server closed it");
         break;
     default: break; /* what a load does not use */
     }
@@ -419,9 +419,10 @@ static bool connect_all(struct bench_load *load)
            (load->connected < load->link_count || load->subscribed < plan->subscribers)) {
         while (started < load->link_count && started < load->connected + CONNECT_MAX) {
             struct bench_link *link = &load->links[load->link_count - ++started];
-            if (!bench_link_connect(link, is_subscriber(load, link) ? &plan->subscribe_at
-                                                                    : &plan->publish_to)) {
-                fail(load, "cannot connect: %s", strerror(link->error));
+            if (!bench_link_connect(
+                    link, is_subscriber(load, link) ? &plan->subscribe_at : &plan->publish_to,
+                    plan->stack)) {
+                fail(load, "cannot connect: %s", link->why);
                 break;
             }
         }
@@ -567,7 +568,8 @@ static bool make_links(struct bench_load *load)
     options.queued_bytes_max = QUEUE_BYTES + plan->payload_size;
     for (uint32_t i = 0; i < load->link_count; i++) {
         snprintf(id, sizeof id, "%.64s-%04x-%u", plan->id_prefix, load->run, i);
-        const enum mqtt5_error error = bench_link_init(&load->links[i], &load->loop, &options);
+        const enum mqtt5_error error =
+            bench_link_init(&load->links[i], &load->loop, &load->room, &options);
         load->links[i].index = i;
         if (error != MQTT5_OK) {
             fail(load, "these options make no connection: %s", mqtt5_error_text(error));
@@ -673,6 +675,7 @@ void bench_load_fini(struct bench_load *load)
 {
     for (uint32_t i = 0; load->links != NULL && i < load->link_count; i++)
         bench_link_fini(&load->links[i]);
+    m5_pipe_room_fini(&load->room);
     if (load->timer_fd >= 0)
         close(load->timer_fd);
     m5_loop_fini(&load->loop);

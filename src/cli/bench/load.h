@@ -21,7 +21,8 @@
 
 /* What is to be done. All is borrowed until bench_load_fini(). */
 struct bench_plan {
-    struct m5_address publish_to, subscribe_at;
+    struct bench_place publish_to, subscribe_at;
+    struct m5_client_stack *stack;       /* what their transports are */
     struct mqtt5_client_options options; /* without a client id */
     const char *id_prefix;
     const char *topic;   /* of the only stream; else what stands before "/0", "/1", ... */
@@ -71,6 +72,7 @@ struct bench_result {
 struct bench_load {
     const struct bench_plan *plan;
     struct m5_loop loop;
+    struct m5_pipe_room room;
     int timer_fd;
     struct bench_link *links; /* publishers, then subscribers */
     uint32_t link_count, dirty_count;

@@ -31,6 +31,11 @@ struct m5_link_race {
     struct m5_link_failure failure; /* the last one of an address */
 };
 
+static struct m5_pipe_room *room_of(struct m5_link *link)
+{
+    return link->room != NULL ? link->room : &link->own_room;
+}
+
 /* ---- addresses ---- */
 
 void m5_link_interleave(struct m5_address *addresses, size_t count)
@@ -225,7 +230,7 @@ void m5_link_push(struct m5_link *link, struct m5_transport *transport)
 {
     if (link->pipe.layer_count == 0)
         m5_pipe_init(&link->pipe);
-    link->room.allocator = link->allocator;
+    room_of(link)->allocator = link->allocator;
     m5_pipe_push(&link->pipe, transport);
 }
 
@@ -289,7 +294,7 @@ bool m5_link_flush(struct m5_link *link)
         const ssize_t size = send(link->fd, output.data, output.len, MSG_NOSIGNAL);
         if (size < 0)
             return is_later(errno);
-        m5_pipe_sent(&link->pipe, &link->room, (size_t)size);
+        m5_pipe_sent(&link->pipe, room_of(link), (size_t)size);
     }
     return true;
 }
@@ -299,7 +304,7 @@ static int shake_once(struct m5_link *link, uint8_t wire[WIRE_BYTES],
                       struct m5_link_failure *failure)
 {
     uint8_t early[16];
-    const ptrdiff_t got = m5_pipe_read(&link->pipe, &link->room, early, sizeof early);
+    const ptrdiff_t got = m5_pipe_read(&link->pipe, room_of(link), early, sizeof early);
     const bool sent = m5_link_flush(link);
     ssize_t size = -1;
     if (got == M5_TRANSPORT_AGAIN && m5_pipe_open(&link->pipe))
@@ -327,7 +332,7 @@ static bool shake(struct m5_link *link, uint64_t now_ms, struct m5_link_failure 
         more = shake_once(link, wire, failure);
     if (more < 0)
         return false;
-    if (!m5_pipe_leave(&link->pipe, &link->room))
+    if (!m5_pipe_leave(&link->pipe, room_of(link)))
         return fail(link, strerror(ENOMEM), failure);
     if (m5_pipe_open(&link->pipe))
         link->state = M5_LINK_UP;
@@ -424,7 +429,8 @@ void m5_link_adopt(struct m5_link *link, int fd, const struct m5_stream *stream)
 {
     link->fd = fd;
     link->stream = stream;
-    link->state = M5_LINK_UP;
+    link->state = link->pipe.layer_count > 0 ? M5_LINK_SHAKING : M5_LINK_UP;
+    link->deadline_ms = UINT64_MAX;
     link->interest = EPOLLIN;
     if (fd >= 0)
         watch(link, EPOLL_CTL_ADD, fd, EPOLLIN);
@@ -446,7 +452,7 @@ static ssize_t receive_through(struct m5_link *link, uint8_t *out, size_t size)
     ptrdiff_t got;
     ssize_t filled = 1;
     for (int i = 0;; i++) {
-        got = m5_pipe_read(&link->pipe, &link->room, out, size);
+        got = m5_pipe_read(&link->pipe, room_of(link), out, size);
         if (got != M5_TRANSPORT_AGAIN || i == READS_PER_TURN)
             break;
         filled = fill(link, wire);
@@ -454,7 +460,7 @@ static ssize_t receive_through(struct m5_link *link, uint8_t *out, size_t size)
             break;
     }
     const int error = filled < 0 ? errno : EAGAIN;
-    const bool kept = m5_pipe_leave(&link->pipe, &link->room);
+    const bool kept = m5_pipe_leave(&link->pipe, room_of(link));
     (void)m5_link_flush(link); /* what fails here fails again when there is something to send */
     if (got == M5_TRANSPORT_CLOSED || (got == M5_TRANSPORT_AGAIN && filled == 0))
         return 0;
@@ -480,7 +486,7 @@ static ssize_t send_through(struct m5_link *link, const void *bytes, size_t size
     if (m5_link_has_output(link))
         return -1;
     errno = EPROTO;
-    if (!m5_pipe_write(&link->pipe, &link->room, &view, 1))
+    if (!m5_pipe_write(&link->pipe, room_of(link), &view, 1))
         return -1;
     return m5_link_flush(link) ? (ssize_t)size : -1;
 }
@@ -505,13 +511,13 @@ bool m5_link_holds(const struct m5_link *link)
 
 void m5_link_relax(struct m5_link *link)
 {
-    m5_pipe_room_fini(&link->room);
+    m5_pipe_room_fini(&link->own_room);
 }
 
 void m5_link_finish(struct m5_link *link)
 {
     if (link->pipe.layer_count > 0) {
-        m5_pipe_finish(&link->pipe, &link->room);
+        m5_pipe_finish(&link->pipe, room_of(link));
         (void)m5_link_flush(link); /* a goodbye that does not fit is not waited for */
     }
     if (link->stream == NULL)
@@ -523,8 +529,8 @@ void m5_link_close(struct m5_link *link)
 {
     free_race(link);
     if (link->pipe.layer_count > 0)
-        m5_pipe_fini(&link->pipe, &link->room);
-    m5_pipe_room_fini(&link->room);
+        m5_pipe_fini(&link->pipe, room_of(link));
+    m5_pipe_room_fini(&link->own_room);
     if (link->stream != NULL)
         link->stream->close(link->stream->ctx);
     if (link->fd >= 0)

@@ -44,7 +44,8 @@ struct m5_link {
     struct m5_link_race *race;      /* while connecting */
     const struct m5_stream *stream; /* instead of fd; NULL */
     struct m5_pipe pipe;            /* the transports between fd and MQTT; mostly none */
-    struct m5_pipe_room room;       /* of the pipe; empty between turns */
+    struct m5_pipe_room own_room;   /* of the pipe; empty between turns */
+    struct m5_pipe_room *room;      /* NULL: own_room; else shared by links of one thread */
     uint64_t deadline_ms;           /* while shaking */
 };
 
@@ -70,7 +71,8 @@ bool m5_link_start(struct m5_link *link, const struct m5_url *url, uint32_t time
 bool m5_link_race_addresses(struct m5_link *link, const struct m5_address *addresses, size_t count,
                             uint32_t timeout_ms, uint64_t now_ms);
 
-/* Takes a descriptor, or a stream, that is connected. */
+/* Takes a descriptor, or a stream, that is connected: the link is up, or, with transports upon it,
+ * shaking without a time limit. */
 void m5_link_adopt(struct m5_link *link, int fd, const struct m5_stream *stream);
 
 /* Looks how the attempts under way stand and starts the next. False when none is left or the time
@@ -97,7 +99,7 @@ bool m5_link_holds(const struct m5_link *link);
 /* What errno @p error of the functions above means. */
 void m5_link_explain(const struct m5_link *link, int error, struct m5_link_failure *failure);
 
-/* Gives back memory that an idle link does not need. */
+/* Gives back memory of its own that an idle link does not need. */
 void m5_link_relax(struct m5_link *link);
 
 /* No more will be sent: tells the server. */

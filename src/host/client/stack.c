@@ -19,6 +19,7 @@ struct m5_client_stack {
     bool tls_default;          /* nothing is set: the config is made when it is needed */
     struct m5_tls_config *tls; /* NULL: not made, or cannot be */
     struct m5_tls_error wrong; /* with it */
+    bool forgetful;            /* sessions of TLS are not resumed */
     struct m5_tls_resumption resumption;
     struct m5_endpoint resumed; /* whose it is */
     struct mqtt5_client_websocket websocket;
@@ -91,6 +92,11 @@ enum mqtt5_error m5_client_stack_new(const struct mqtt5_client_options *options,
     return error;
 }
 
+void m5_client_stack_forget_sessions(struct m5_client_stack *stack)
+{
+    stack->forgetful = true;
+}
+
 void m5_client_stack_free(struct m5_client_stack *stack)
 {
     if (stack == NULL)
@@ -133,6 +139,8 @@ enum mqtt5_error m5_client_stack_check(struct m5_client_stack *stack, const stru
 static struct m5_tls_resumption *resumption_for(struct m5_client_stack *stack,
                                                 const struct m5_endpoint *server)
 {
+    if (stack->forgetful)
+        return NULL;
     if (stack->resumed.port != server->port || strcasecmp(stack->resumed.host, server->host) != 0) {
         m5_tls_resumption_fini(&stack->resumption);
         stack->resumption = (struct m5_tls_resumption){0};

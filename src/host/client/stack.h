@@ -16,6 +16,9 @@ enum mqtt5_error m5_client_stack_new(const struct mqtt5_client_options *options,
                                      const struct mqtt5_allocator *allocator,
                                      struct m5_client_stack **out);
 
+/* Every connection is to begin with a full handshake. */
+void m5_client_stack_forget_sessions(struct m5_client_stack *stack);
+
 /* Accepts NULL. Links that were built with it have been closed. */
 void m5_client_stack_free(struct m5_client_stack *stack);
 
