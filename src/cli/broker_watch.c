@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 #include "host/broker.h"
 #include "host/notify.h"
+#include "host/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -180,19 +181,14 @@ static void *reload(void *ctx)
     return NULL;
 }
 
-/* Signals are for the loop only. */
 static void start_reload(struct broker_watch *watch, const char *cause)
 {
-    sigset_t all, before;
     if (watch->is_reloading) {
         watch->again = true;
         return;
     }
     watch->cause = cause;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    watch->is_reloading = pthread_create(&watch->thread, NULL, reload, watch) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    watch->is_reloading = m5_thread_start(&watch->thread, reload, watch) == 0;
     if (!watch->is_reloading)
         m5_log_note(&watch->log, M5_LOG_FILES_WRONG, "why", "no thread for a reload: try again");
 }

@@ -94,6 +94,7 @@ static const struct {
     {"clientid_prefixes a", "m.conf:1:1: error: clientid_prefixes: clients cannot be refused by"},
     {"mount_point a/", "m.conf:1:1: error: mount_point: topics of a listener cannot be moved"},
     {"auth_plugin x.so", "m.conf:1:1: error: auth_plugin: plugins cannot be loaded"},
+    {"plugin_opt_config_file f", "m.conf:1:1: error: plugin_opt_config_file: plugins cannot be lo"},
     {"auth_opt_x y", "m.conf:1:1: error: auth_opt_x: plugins cannot be loaded"},
     {"use_subject_as_username true", "m.conf:1:1: error: use_subject_as_username: a whole subject"},
     {"tls_engine x", "m.conf:1:1: error: tls_engine: keys are read from files only"},
@@ -158,7 +159,9 @@ static void limits_are_taken_over(void **state)
                                     "log_type notice\n"
                                     "log_type warning\n"
                                     "persistence true\n"
-                                    "persistence_location /var/lib/mosquitto/\n",
+                                    "persistence_location /var/lib/mosquitto/\n"
+                                    "plugin /usr/lib/mosquitto_dynamic_security.so\n"
+                                    "plugin_opt_config_file dyn.json\n",
                                     0);
     const struct mqtt5_broker_options *options = m5_config_options(config);
     assert_int_equal(options->config.inflight_max, 65535);
@@ -173,9 +176,8 @@ static void limits_are_taken_over(void **state)
     assert_int_equal(options->config.sys_interval_s, 30);
     assert_int_equal(options->log_level, MQTT5_LOG_INFO);
     assert_string_equal(options->storage_dir, "/var/lib/mosquitto/mqttv5");
-    /* Without a listener everybody on this machine is served, as Mosquitto does. */
     assert_int_equal(options->listener_count, 0);
-    assert_true(options->config.allow_anonymous);
+    assert_string_equal(options->dynamic_security_file, "dyn.json");
     m5_config_free(config);
 }
 
@@ -431,7 +433,9 @@ static void the_file_of_debian_is_read(void **state)
                                     "log_dest file /var/log/mosquitto/mosquitto.log\n",
                                     2);
     assert_string_equal(m5_config_options(config)->storage_dir, "/var/lib/mosquitto/mqttv5");
+    /* Without a listener everybody on this machine is served, as Mosquitto does. */
     assert_int_equal(m5_config_options(config)->listener_count, 0);
+    assert_true(m5_config_options(config)->config.allow_anonymous);
     m5_config_free(config);
 }
 

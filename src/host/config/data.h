@@ -65,7 +65,8 @@ struct m5_config_auth {
     struct m5_place place;
     enum m5_switch allow_anonymous;
     enum m5_auth_method method;
-    const char *acl_file; /* auth_config only */
+    const char *acl_file; /* auth_config only, as the next */
+    const char *dynamic_security_file;
     struct m5_config_issuer *jwt;
     struct m5_config_rate_limit *rate_limit;
     const struct m5_config_issuer *issuers;

@@ -518,8 +518,8 @@ static bool check_entrance(struct finish *finish, size_t index, const struct m5_
     const struct mqtt5_listener *listener = &config->made[index];
     char address[M5_CONFIG_ADDRESS_SIZE];
     m5_listener_write_address(listener, address);
-    if (auth->allow_anonymous == M5_SWITCH_ON || m5_config_can_login(&auth->options) ||
-        m5_listener_proves(listener))
+    if (config->auth.dynamic_security_file != NULL || auth->allow_anonymous == M5_SWITCH_ON ||
+        m5_config_can_login(&auth->options) || m5_listener_proves(listener))
         return true;
     if (auth->allow_anonymous == M5_SWITCH_OFF)
         return m5_problem_add(
@@ -543,7 +543,8 @@ static bool check_entrance(struct finish *finish, size_t index, const struct m5_
 static bool check_entrances(struct finish *finish)
 {
     struct m5_config *config = finish->config;
-    bool ok = true, open = !m5_config_can_login(&config->auth.options);
+    bool ok = true, open = !m5_config_can_login(&config->auth.options) &&
+                           config->auth.dynamic_security_file == NULL;
     for (size_t i = 0; i < finish->count; i++) {
         struct m5_config_auth *own = config->auths[i];
         ok = check_entrance(finish, i, own != NULL ? own : &config->auth) && ok;
@@ -638,6 +639,7 @@ bool m5_config_finish(struct m5_config *config, struct m5_problems *problems)
     ok = make_storage(&finish) && ok;
     config->options.auth = config->auth.options;
     config->options.acl_file = config->auth.acl_file;
+    config->options.dynamic_security_file = config->auth.dynamic_security_file;
     if (!config->sys_topics_enabled)
         config->options.config.sys_interval_s = 0;
     if (ok && mqtt5_broker_config_check(&config->options.config, &why) != MQTT5_OK)

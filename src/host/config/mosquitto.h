@@ -29,7 +29,7 @@ struct m5_mosquitto {
     struct m5_problems *problems;
     struct m5_mosquitto_listener listeners[M5_MOSQUITTO_LISTENERS_MAX];
     size_t count; /* at least 1; the last is the one that keys are about */
-    bool per_listener_settings, persistence, in_bridge, has_log_type;
+    bool per_listener_settings, persistence, in_bridge, has_log_type, has_dynamic_security;
     const char *psk_file, *persistence_location;
     unsigned depth;
     /* the line that is read */

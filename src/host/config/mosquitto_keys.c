@@ -27,6 +27,9 @@ struct m5_mosquitto_key {
     take_fn *take;
 };
 
+static const char no_plugins[] = "plugins cannot be loaded: see auth_config in "
+                                 "docs/configuration.md for what there is instead";
+
 /* ---- values ---- */
 
 static struct m5_mosquitto_listener *current(struct m5_mosquitto *state)
@@ -230,6 +233,22 @@ static bool take_memory(struct m5_mosquitto *state, const char *value)
     return strcmp(value, "0") == 0 || set_flag(state, "memory-max", value);
 }
 
+/* Of plugins, the one for dynamic security is built in. */
+static bool take_plugin(struct m5_mosquitto *state, const char *value)
+{
+    if (strstr(value, "mosquitto_dynamic_security") == NULL)
+        return m5_mosquitto_refuse(state, "%s", no_plugins);
+    state->has_dynamic_security = true;
+    return true;
+}
+
+static bool take_plugin_file(struct m5_mosquitto *state, const char *value)
+{
+    if (!state->has_dynamic_security)
+        return m5_mosquitto_refuse(state, "%s", no_plugins);
+    return read_text(state, value, &state->config->auth.dynamic_security_file);
+}
+
 /* ---- keys of a listener ---- */
 
 static bool take_listener(struct m5_mosquitto *state, const char *value)
@@ -421,9 +440,6 @@ static bool take_connection(struct m5_mosquitto *state, const char *value)
         .name = key, .kind = BRIDGE \
     }
 
-static const char no_plugins[] = "plugins cannot be loaded: see auth_config in "
-                                 "docs/configuration.md for what there is instead";
-
 static const struct m5_mosquitto_key keys[] = {
     FUNCTION("acl_file", take_acl_file),
     FUNCTION("allow_anonymous", take_anonymous),
@@ -431,7 +447,7 @@ static const struct m5_mosquitto_key keys[] = {
         "a message that matches several subscriptions of a client comes once"),
     SAY("allow_zero_length_clientid", WHEN_FALSE,
         "clients without an identifier are given one, as MQTT 5 wants it"),
-    SAY("auth_plugin", NEVER, no_plugins),
+    FUNCTION("auth_plugin", take_plugin),
     SAY("auth_plugin_deny_special_chars", WHEN_FALSE,
         "user names and identifiers with + # or / never match %u and %c in rules"),
     SAY("auto_id_prefix", ALWAYS, "identifiers are made without a prefix of your own"),
@@ -469,8 +485,10 @@ static const struct m5_mosquitto_key keys[] = {
     FUNCTION("persistence_location", take_location),
     FUNCTION("persistent_client_expiration", take_expiration),
     SAY("pid_file", ALWAYS, "no such file is written: the service manager knows the process"),
-    SAY("plugin", NEVER, no_plugins),
-    SAY("global_plugin", NEVER, no_plugins),
+    FUNCTION("plugin", take_plugin),
+    FUNCTION("global_plugin", take_plugin),
+    FUNCTION("plugin_opt_config_file", take_plugin_file),
+    FUNCTION("auth_opt_config_file", take_plugin_file),
     FUNCTION("psk_file", take_psk_file),
     SAY("queue_qos0_messages", WHEN_TRUE, "QoS 0 messages do not wait for clients that are away"),
     SAME("retain_available", "no-retain", NULL),

@@ -34,6 +34,10 @@ static const struct m5_choice shared_strategies[] = {
     {"hash_topic", MQTT5_SHARED_HASH_TOPIC},
     {"hash_clientid", MQTT5_SHARED_HASH_CLIENTID},
     {NULL, 0}};
+static const struct m5_choice rate_actions[] = {{"wait", MQTT5_RATE_WAIT},
+                                                {"refuse", MQTT5_RATE_REFUSE},
+                                                {"disconnect", MQTT5_RATE_DISCONNECT},
+                                                {NULL, 0}};
 static const struct m5_choice log_levels[] = {{"error", MQTT5_LOG_ERROR},
                                               {"warning", MQTT5_LOG_WARNING},
                                               {"info", MQTT5_LOG_INFO},
@@ -190,6 +194,75 @@ static const struct m5_key log_keys[] = {
     {.name = NULL},
 };
 static const struct m5_section log_config = {.keys = log_keys, .size = sizeof(struct m5_config)};
+
+#define RATE(key, who, field, kind, key_flag, placeholder, text)                        \
+    {                                                                                   \
+        .name = key, .type = M5_KEY_##kind, ENGINE(who.field), .most = UINT32_MAX,      \
+        .standard = "0", .flag = key_flag, .value = placeholder, .needs_restart = true, \
+        .help = text                                                                    \
+    }
+#define RATES(who, name, whose)                                                      \
+    RATE("messages_in", who, messages_in, INTEGER, name "-messages-in", "N",         \
+         "messages a second from " whose "; a filter of a SUBSCRIBE counts as one"), \
+        RATE("bytes_in", who, bytes_in, SIZE, name "-bytes-in", "SIZE",              \
+             "bytes a second from " whose),                                          \
+        RATE("messages_out", who, messages_out, INTEGER, name "-messages-out", "N",  \
+             "messages a second to " whose " (QoS 0 is dropped, QoS 1 and 2 wait)"), \
+        RATE("bytes_out", who, bytes_out, SIZE, name "-bytes-out", "SIZE",           \
+             "bytes a second to " whose)
+
+static const struct m5_key client_rate_keys[] = {RATES(rate_per_client, "client", "one client"),
+                                                 {.name = NULL}};
+static const struct m5_section client_rates = {.keys = client_rate_keys,
+                                               .size = sizeof(struct m5_config)};
+static const struct m5_key user_rate_keys[] = {
+    RATES(rate_per_user, "user", "all connections of a user"), {.name = NULL}};
+static const struct m5_section user_rates = {.keys = user_rate_keys,
+                                             .size = sizeof(struct m5_config)};
+static const struct m5_key address_rate_keys[] = {
+    RATES(rate_per_address, "address", "all connections of an address"), {.name = NULL}};
+static const struct m5_section address_rates = {.keys = address_rate_keys,
+                                                .size = sizeof(struct m5_config)};
+
+static const struct m5_key rates_keys[] = {
+    {.name = "per_client",
+     .type = M5_KEY_SECTION,
+     .has_flags = true,
+     .section = &client_rates,
+     .help = "of each connection"},
+    {.name = "per_user",
+     .type = M5_KEY_SECTION,
+     .has_flags = true,
+     .section = &user_rates,
+     .help = "of all connections of a user together; clients without a name are no user"},
+    {.name = "per_address",
+     .type = M5_KEY_SECTION,
+     .has_flags = true,
+     .section = &address_rates,
+     .help = "of all connections of an address together (IPv6: of a /64)"},
+    {.name = "burst",
+     .type = M5_KEY_MILLISECONDS,
+     ENGINE(rate_burst_ms),
+     .least = 1,
+     .most = 3600000,
+     .standard = "1s",
+     .flag = "rate-burst",
+     .value = "TIME",
+     .needs_restart = true,
+     .help = "what may pass at once, after a rest, is worth so long"},
+    {.name = "action",
+     .type = M5_KEY_CHOICE,
+     ENGINE(rate_action),
+     .choices = rate_actions,
+     .standard = "wait",
+     .flag = "rate-action",
+     .value = "wait|refuse|disconnect",
+     .needs_restart = true,
+     .help = "what happens to a message that comes too soon: it is not read yet, it is answered "
+             "0x97 (QoS 0: dropped), or the client is disconnected with 0x96"},
+    {.name = NULL},
+};
+static const struct m5_section rates = {.keys = rates_keys, .size = sizeof(struct m5_config)};
 
 /* ---- the root ---- */
 
@@ -480,6 +553,40 @@ static const struct m5_key root_keys[] = {
      .help = "payload of a retained message"},
     NUMBER("memory_max", memory_max, SIZE, 0, SIZE_MAX, "0", "memory-max", "SIZE",
            "memory of the engine; 0 = 3/4 of the machine's"),
+    NUMBER("connections_per_user_max", connections_per_user_max, INTEGER, 0, UINT32_MAX, "0",
+           "connections-per-user-max", "N", "connections of one user at a time"),
+    NUMBER("connections_per_address_max", connections_per_address_max, INTEGER, 0, UINT32_MAX, "0",
+           "connections-per-address-max", "N",
+           "connected clients of one address (IPv6: of a /64) at a time"),
+    NUMBER("subscriptions_per_user_max", subscriptions_per_user_max, INTEGER, 0, UINT32_MAX, "0",
+           "subscriptions-per-user-max", "N", "subscriptions of all sessions of one user"),
+    {.group = "Rates (0 = none)",
+     .name = "rates",
+     .type = M5_KEY_SECTION,
+     .has_flags = true,
+     .section = &rates,
+     .help = "what may pass in a second"},
+    {.name = "max_message_rate_per_client",
+     .type = M5_KEY_INTEGER,
+     ENGINE(rate_per_client.messages_in),
+     .most = UINT32_MAX,
+     .sample = "1000",
+     .needs_restart = true,
+     .help = "another name of rates.per_client.messages_in"},
+    {.name = "max_bandwidth_per_client",
+     .type = M5_KEY_SIZE,
+     ENGINE(rate_per_client.bytes_in),
+     .most = UINT32_MAX,
+     .sample = "1MiB",
+     .needs_restart = true,
+     .help = "another name of rates.per_client.bytes_in"},
+    {.name = "max_outbound_rate_per_client",
+     .type = M5_KEY_INTEGER,
+     ENGINE(rate_per_client.messages_out),
+     .most = UINT32_MAX,
+     .sample = "1000",
+     .needs_restart = true,
+     .help = "another name of rates.per_client.messages_out"},
     {.group = "Behaviour",
      .name = "queue_policy",
      .type = M5_KEY_CHOICE,

@@ -489,6 +489,17 @@ static const struct m5_key auth_config_keys[] = {
      .value = "FILE",
      .sample = "acl.txt",
      .help = "who may publish and subscribe to what (mqttv5 acl, or Mosquitto's)"},
+    {.name = "dynamic_security_file",
+     .type = M5_KEY_PATH,
+     M5_AT(m5_config_auth, dynamic_security_file),
+     .is_output = true,
+     .flag = "dynamic-security-file",
+     .value = "FILE",
+     .sample = "dynamic-security.json",
+     .needs_restart = true,
+     .help =
+         "users, groups and roles that are changed by messages to $CONTROL/dynamic-security/v1, "
+         "in the file of Mosquitto's plugin; the broker writes it"},
     AUTH_KEYS,
     {.name = NULL},
 };
