@@ -5,8 +5,8 @@
 #include "base/bytes.h"
 #include "host/dynsec/dynsec.h"
 #include "host/loop.h"
+#include "host/thread.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -88,18 +88,13 @@ static void *work(void *ctx)
 struct m5_desk *m5_desk_new(struct m5_dynsec *dynsec)
 {
     struct m5_desk *desk = calloc(1, sizeof *desk);
-    sigset_t all, before;
     if (desk == NULL)
         return NULL;
     desk->dynsec = dynsec;
     pthread_mutex_init(&desk->lock, NULL);
     pthread_cond_init(&desk->work, NULL);
     m5_list_init(&desk->waiting);
-    sigfillset(&all); /* signals are for the threads of the program */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&desk->thread, NULL, work, desk);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error == 0)
+    if (m5_thread_start(&desk->thread, work, desk) == 0)
         return desk;
     pthread_cond_destroy(&desk->work);
     pthread_mutex_destroy(&desk->lock);
@@ -146,11 +141,16 @@ void m5_desk_sit(struct m5_desk_place *place, struct m5_desk *desk, struct m5_lo
     pthread_mutex_unlock(&desk->lock);
 }
 
-static bool welcomes(void *ctx, const struct m5_principal *who)
+struct review {
+    struct m5_dynsec *dynsec;
+    uint64_t since; /* generation that the worker has seen */
+};
+
+static bool may_stay(void *ctx, const struct m5_principal *who)
 {
-    struct m5_dynsec *dynsec = ctx;
+    const struct review *review = ctx;
     return who->anonymous ||
-           m5_dynsec_welcomes(dynsec, who->username, who->client_id) != M5_DYNSEC_DENY;
+           m5_dynsec_keeps(review->dynsec, who->username, who->client_id, review->since);
 }
 
 void m5_desk_receive(struct m5_desk_place *place, struct m5_shard *shard)
@@ -174,8 +174,9 @@ void m5_desk_receive(struct m5_desk_place *place, struct m5_shard *shard)
         drop(request);
     }
     const uint64_t generation = m5_dynsec_generation(desk->dynsec);
+    struct review review = {.dynsec = desk->dynsec, .since = place->generation};
     if (generation != place->generation)
-        m5_shard_review(shard, welcomes, desk->dynsec);
+        m5_shard_review(shard, may_stay, &review);
     place->generation = generation;
 }
 

@@ -331,14 +331,15 @@ static void defaults(void **state)
         "{'acltype':'subscribe','allow':false},{'acltype':'unsubscribe','allow':true}]}}");
     err("setDefaultACLAccess",
         "'acls':[{'acltype':'publishClientSend','allow':true},"
-        "{'acltype':'bogus','allow':true},{'acltype':'unsubscribe'}]",
+        "{'acltype':'bogus','allow':true},{'acltype':'unsubscribe'},"
+        "{'acltype':'subscribe','access':'allow'}]",
         NULL);
     err("setDefaultACLAccess", "", "Missing/invalid actions array");
     SAY("{'command':'getDefaultACLAccess'}",
         "{'command':'getDefaultACLAccess','data':{'acls':["
         "{'acltype':'publishClientSend','allow':true},"
         "{'acltype':'publishClientReceive','allow':true},"
-        "{'acltype':'subscribe','allow':false},{'acltype':'unsubscribe','allow':true}]}}");
+        "{'acltype':'subscribe','allow':true},{'acltype':'unsubscribe','allow':true}]}}");
 }
 
 /* ---- what they may do ---- */
@@ -462,6 +463,14 @@ static void who_is_welcome(void **state)
     err("disableClient", "'username':'free'", NULL);
     assert_true(m5_dynsec_generation(dynsec) > before);
     assert_int_equal(WELCOME("free", "x"), M5_DYNSEC_DENY);
+#define KEEPS(user, since) m5_dynsec_keeps(dynsec, m5_bytes_of(user), m5_bytes_of("c1"), since)
+    assert_false(KEEPS("free", before));
+    assert_true(KEEPS("bound", before));
+    const uint64_t later = m5_dynsec_generation(dynsec);
+    err("deleteClient", "'username':'bound'", NULL);
+    assert_false(KEEPS("bound", later));
+    assert_true(KEEPS("bound", m5_dynsec_generation(dynsec))); /* another one, not named here */
+    assert_true(KEEPS("nobody", 0));
 }
 
 /* ---- passwords ---- */

@@ -11,12 +11,15 @@
 #include <string.h>
 
 #define FILE_MODE 0600
+#define GONE_MAX  10000u
 
 struct m5_dynsec {
     const struct mqtt5_allocator *allocator;
     const char *path;     /* NULL: none */
     pthread_mutex_t lock; /* guards `document` and the file */
     json_t *document;
+    pthread_mutex_t gone_lock;
+    json_t *gone; /* names that were deleted, and the generation when; by `gone_lock` */
     struct m5_snapshot view, users; /* of struct m5_dynsec_view, struct m5_users */
     bool has_view, has_users;
     struct m5_verifier *verifier;
@@ -52,6 +55,40 @@ static bool save(struct m5_dynsec *dynsec, const json_t *document)
     return saved;
 }
 
+/* Remembers who is deleted by @p document, for as long as workers may have to be told. */
+static void note_gone(struct m5_dynsec *dynsec, const struct m5_dynsec_view *view)
+{
+    size_t i;
+    const json_t *client;
+    const json_int_t generation = (json_int_t)m5_dynsec_generation(dynsec) + 1;
+    pthread_mutex_lock(&dynsec->gone_lock);
+    if (json_object_size(dynsec->gone) > GONE_MAX)
+        json_object_clear(dynsec->gone);
+    json_array_foreach(m5_dynsec_list(dynsec->document, "clients"), i, client)
+    {
+        const char *name = json_string_value(json_object_get(client, "username"));
+        if (m5_dynsec_view_welcomes(view, m5_bytes_of(name), m5_bytes(NULL, 0)) ==
+            M5_DYNSEC_UNKNOWN)
+            json_object_set_new(dynsec->gone, name, json_integer(generation));
+    }
+    pthread_mutex_unlock(&dynsec->gone_lock);
+}
+
+static bool is_gone(struct m5_dynsec *dynsec, struct mqtt5_bytes username, uint64_t since)
+{
+    json_int_t generation = 0;
+    const char *name;
+    json_t *when;
+    pthread_mutex_lock(&dynsec->gone_lock);
+    json_object_foreach(dynsec->gone, name, when)
+    {
+        if (m5_bytes_equal(m5_bytes_of(name), username))
+            generation = json_integer_value(when);
+    }
+    pthread_mutex_unlock(&dynsec->gone_lock);
+    return generation > (json_int_t)since;
+}
+
 /* Puts a changed document in place: in the file first, then for everybody. */
 static bool put(struct m5_dynsec *dynsec, json_t *document)
 {
@@ -62,6 +99,7 @@ static bool put(struct m5_dynsec *dynsec, json_t *document)
         m5_users_free(users);
         return false;
     }
+    note_gone(dynsec, view);
     if (!m5_snapshot_set(&dynsec->users, users))
         m5_users_free(users);
     if (!m5_snapshot_set(&dynsec->view, view))
@@ -160,6 +198,17 @@ enum m5_dynsec_verdict m5_dynsec_welcomes(struct m5_dynsec *dynsec, struct mqtt5
     return view == NULL ? M5_DYNSEC_DENY : m5_dynsec_view_welcomes(view, username, client_id);
 }
 
+bool m5_dynsec_keeps(struct m5_dynsec *dynsec, struct mqtt5_bytes username,
+                     struct mqtt5_bytes client_id, uint64_t since)
+{
+    switch (m5_dynsec_welcomes(dynsec, username, client_id)) {
+    case M5_DYNSEC_ALLOW: return true;
+    case M5_DYNSEC_DENY: return false;
+    case M5_DYNSEC_UNKNOWN: break;
+    }
+    return !is_gone(dynsec, username, since);
+}
+
 enum m5_login_answer m5_dynsec_login(struct m5_dynsec *dynsec, const struct m5_login *login)
 {
     return m5_verifier_ask(dynsec->verifier, login);
@@ -209,6 +258,8 @@ struct m5_dynsec *m5_dynsec_new(const struct mqtt5_allocator *allocator, const c
     dynsec->document = document;
     atomic_init(&dynsec->generation, 1);
     pthread_mutex_init(&dynsec->lock, NULL);
+    pthread_mutex_init(&dynsec->gone_lock, NULL);
+    dynsec->gone = json_object();
     if (start(dynsec, verifier))
         return dynsec;
     m5_text_fail(error, 0, 0, "no memory or threads for dynamic security");
@@ -226,6 +277,8 @@ void m5_dynsec_free(struct m5_dynsec *dynsec)
     if (dynsec->has_users)
         m5_snapshot_fini(&dynsec->users);
     json_decref(dynsec->document);
+    json_decref(dynsec->gone);
+    pthread_mutex_destroy(&dynsec->gone_lock);
     pthread_mutex_destroy(&dynsec->lock);
     m5_free(dynsec->allocator, dynsec, sizeof *dynsec);
 }

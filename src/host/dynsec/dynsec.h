@@ -61,6 +61,11 @@ enum m5_dynsec_verdict m5_dynsec_default(struct m5_dynsec *dynsec, enum m5_acl_a
 enum m5_dynsec_verdict m5_dynsec_welcomes(struct m5_dynsec *dynsec, struct mqtt5_bytes username,
                                           struct mqtt5_bytes client_id);
 
+/* May a client that is connected stay? @p since: the generation when that was asked last. No: it is
+ * not welcome, or it was named here and has been deleted since. */
+bool m5_dynsec_keeps(struct m5_dynsec *dynsec, struct mqtt5_bytes username,
+                     struct mqtt5_bytes client_id, uint64_t since);
+
 /* Checks a password as m5_verifier_ask() does. */
 enum m5_login_answer m5_dynsec_login(struct m5_dynsec *dynsec, const struct m5_login *login);
 bool m5_dynsec_cancel(struct m5_dynsec *dynsec, const void *ctx, uint64_t token);

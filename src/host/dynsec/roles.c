@@ -211,6 +211,15 @@ static const char *list_roles(struct m5_dynsec_call *call)
 
 /* ---- defaults ---- */
 
+/* "allow": true, or "access": "allow" as mosquitto_ctrl 2.0 says it. */
+static bool read_allow(const json_t *item, bool *allow)
+{
+    const json_t *value = json_object_get(item, "allow");
+    const char *access = json_string_value(json_object_get(item, "access"));
+    *allow = json_is_true(value) || (access != NULL && strcmp(access, "allow") == 0);
+    return json_is_boolean(value) || *allow || (access != NULL && strcmp(access, "deny") == 0);
+}
+
 static const char *set_defaults(struct m5_dynsec_call *call)
 {
     const json_t *asked = json_object_get(call->command, "acls");
@@ -221,11 +230,11 @@ static const char *set_defaults(struct m5_dynsec_call *call)
     json_array_foreach(asked, i, item)
     {
         const char *type = json_string_value(json_object_get(item, "acltype"));
-        json_t *allow = json_object_get(item, "allow");
+        bool allow;
         if (type == NULL || m5_dynsec_default_of(type) == M5_DYNSEC_DEFAULTS ||
-            !json_is_boolean(allow))
+            !read_allow(item, &allow))
             continue;
-        json_object_set(defaults, type, allow);
+        json_object_set_new(defaults, type, json_boolean(allow));
         call->changed = true;
     }
     return NULL;
