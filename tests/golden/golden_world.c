@@ -155,6 +155,10 @@ static bool apply_rules(struct golden_world *world, const char *text)
 static bool apply_setting(struct golden_world *world, const struct golden_setting *setting)
 {
     struct mqtt5_broker_config *config = &world->config;
+    if (strcmp(setting->key, "methods") == 0) {
+        world->has_methods = true;
+        return true;
+    }
     if (strcmp(setting->key, "durability_for") == 0)
         return apply_rules(world, setting->value);
     for (size_t i = 0; i < sizeof known_settings / sizeof known_settings[0]; i++) {
@@ -295,6 +299,7 @@ static bool turn(struct golden_world *world, uint32_t index)
     if (world->mode.store && !world->store_fails)
         disk_sim_written(&world->disk, index);
     busy |= give_input(world, index);
+    busy |= world->has_methods && golden_methods_answer(shard);
     busy |= finish_turn(world, shard, index);
     for (struct m5_conn *conn; (conn = m5_shard_next_dirty(shard)) != NULL;) {
         serve(conn);
@@ -347,6 +352,7 @@ static bool start_engine(struct golden_world *world)
                                       .shard_count = world->mode.shards,
                                       .seed = {1, 2, 3, world->epoch_ms},
                                       .now_ms = engine_ms(world),
+                                      .access = world->has_methods ? &golden_methods : NULL,
                                       .store = world->mode.store,
                                       .wall_ms = WALL_MS + world->now_ms};
     world->engine = m5_engine_new(&world->config, &env);

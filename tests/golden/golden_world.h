@@ -43,6 +43,11 @@ struct golden_link {
     struct golden_queue received; /* from the engine, not yet expected */
 };
 
+/* An authenticator with one method, "golden", that does what the client's data say: 'more' (the
+ * server asks with 'ask'), 'allow', 'deny'. */
+extern const struct m5_access golden_methods;
+bool golden_methods_answer(struct m5_shard *shard);
+
 struct golden_world {
     struct m5_engine *engine;
     struct test_allocator allocator;
@@ -53,6 +58,7 @@ struct golden_world {
     struct disk_sim disk;
     bool store_waits; /* it commits nothing for now */
     bool store_fails;
+    bool has_methods; /* enhanced authentication, by golden_methods */
     uint64_t now_ms;
     uint64_t epoch_ms; /* where the engine's clock began, on ours: anew with each start */
     uint32_t opened;
