@@ -14,15 +14,110 @@ _mqttv5()
         words='broker pub sub bench passwd scram acl store completion help --help --version'
     else
     case $command:$before in
+    broker:--config|broker:-c)
+        ;;
+    broker:--mosquitto-conf)
+        ;;
+    broker:--output|broker:-o)
+        ;;
+    broker:--format|broker:-f)
+        words='yaml json'
+        ;;
     broker:--host|broker:-H)
         ;;
-    broker:--auth-password-file)
+    broker:--workers)
         ;;
-    broker:--acl-file)
+    broker:--tls-host)
+        ;;
+    broker:--tls-cert)
+        ;;
+    broker:--tls-key)
+        ;;
+    broker:--tls-ca-cert)
+        ;;
+    broker:--tls-crl)
+        ;;
+    broker:--tls-identity)
+        words='none cn san fingerprint'
+        ;;
+    broker:--tls-identity-file)
+        ;;
+    broker:--tls-psk-file)
+        ;;
+    broker:--tls-version-min)
+        words='1.2 1.3'
+        ;;
+    broker:--tls-priorities)
+        ;;
+    broker:--ws-host)
+        ;;
+    broker:--ws-path)
+        compopt -o default
+        ;;
+    broker:--ws-origin)
+        ;;
+    broker:--ws-forwarder)
+        ;;
+    broker:--ws-tls-host)
+        ;;
+    broker:--unix)
+        compopt -o default
+        ;;
+    broker:--proxy-protocol)
+        words='off v1 v2 any'
+        ;;
+    broker:--proxy-trusted)
         ;;
     broker:--ban-file)
         ;;
-    broker:--workers)
+    broker:--acl-file)
+        ;;
+    broker:--dynamic-security-file)
+        ;;
+    broker:--auth-method)
+        words='none password scram jwt jwt-federated'
+        ;;
+    broker:--auth-password-file)
+        ;;
+    broker:--scram-file)
+        ;;
+    broker:--jwt-issuer)
+        ;;
+    broker:--jwt-audience)
+        ;;
+    broker:--jwt-algorithm)
+        words='HS256 RS256 ES256 EdDSA'
+        ;;
+    broker:--jwt-key-file)
+        ;;
+    broker:--jwt-fallback-key)
+        ;;
+    broker:--jwt-jwks-uri)
+        ;;
+    broker:--jwt-jwks-refresh)
+        ;;
+    broker:--jwt-clock-skew)
+        ;;
+    broker:--jwt-issuer-prefix)
+        ;;
+    broker:--jwt-auth-mode)
+        words='none mapped trusted'
+        ;;
+    broker:--jwt-role-claim)
+        ;;
+    broker:--jwt-role-map)
+        ;;
+    broker:--jwt-trusted-role-claim)
+        ;;
+    broker:--jwt-default-roles)
+        ;;
+    broker:--auth-http-uri)
+        ;;
+    broker:--auth-http-ca-cert)
+        ;;
+    broker:--auth-http-timeout)
+        ;;
+    broker:--auth-http-cache)
         ;;
     broker:--storage-backend)
         words='file memory'
@@ -36,6 +131,8 @@ _mqttv5()
         ;;
     broker:--storage-damaged)
         words='set_aside refuse'
+        ;;
+    broker:--store-bytes-max)
         ;;
     broker:--log-level)
         words='error warning info debug'
@@ -51,6 +148,8 @@ _mqttv5()
     broker:--topic-alias-maximum)
         ;;
     broker:--topic-alias-outgoing-max)
+        ;;
+    broker:--response-information)
         ;;
     broker:--sys-interval)
         ;;
@@ -90,17 +189,48 @@ _mqttv5()
         ;;
     broker:--retained-message-size-max)
         ;;
-    broker:--store-bytes-max)
-        ;;
     broker:--memory-max)
+        ;;
+    broker:--connections-per-user-max)
+        ;;
+    broker:--connections-per-address-max)
+        ;;
+    broker:--subscriptions-per-user-max)
+        ;;
+    broker:--client-messages-in)
+        ;;
+    broker:--client-bytes-in)
+        ;;
+    broker:--client-messages-out)
+        ;;
+    broker:--client-bytes-out)
+        ;;
+    broker:--user-messages-in)
+        ;;
+    broker:--user-bytes-in)
+        ;;
+    broker:--user-messages-out)
+        ;;
+    broker:--user-bytes-out)
+        ;;
+    broker:--address-messages-in)
+        ;;
+    broker:--address-bytes-in)
+        ;;
+    broker:--address-messages-out)
+        ;;
+    broker:--address-bytes-out)
+        ;;
+    broker:--rate-burst)
+        ;;
+    broker:--rate-action)
+        words='wait refuse disconnect'
         ;;
     broker:--queue-policy)
         words='drop_newest drop_oldest'
         ;;
     broker:--shared-strategy)
         words='round_robin random sticky least_inflight hash_topic hash_clientid'
-        ;;
-    broker:--response-information)
         ;;
     pub:--topic|pub:-t)
         ;;
@@ -156,6 +286,45 @@ _mqttv5()
     pub:--connect-timeout)
         ;;
     pub:--options-file)
+        compopt -o default
+        ;;
+    pub:--auth-method)
+        words='password scram scram-sha-256 plain scram-sha-512 jwt'
+        ;;
+    pub:--jwt-token)
+        ;;
+    pub:--ca-cert|pub:--cafile)
+        ;;
+    pub:--capath)
+        ;;
+    pub:--cert)
+        ;;
+    pub:--key)
+        ;;
+    pub:--key-password)
+        ;;
+    pub:--tls-version)
+        words='1.2 1.3 tlsv1.2 tlsv1.3'
+        ;;
+    pub:--tls-server-name)
+        ;;
+    pub:--alpn|pub:--tls-alpn)
+        ;;
+    pub:--crl)
+        ;;
+    pub:--psk)
+        ;;
+    pub:--psk-identity)
+        ;;
+    pub:--tls-priorities)
+        ;;
+    pub:--tls-key-log)
+        ;;
+    pub:--ws-header)
+        ;;
+    pub:--ws-subprotocol)
+        ;;
+    pub:--unix)
         compopt -o default
         ;;
     pub:--max-inflight|pub:-M)
@@ -220,6 +389,45 @@ _mqttv5()
     sub:--connect-timeout)
         ;;
     sub:--options-file)
+        compopt -o default
+        ;;
+    sub:--auth-method)
+        words='password scram scram-sha-256 plain scram-sha-512 jwt'
+        ;;
+    sub:--jwt-token)
+        ;;
+    sub:--ca-cert|sub:--cafile)
+        ;;
+    sub:--capath)
+        ;;
+    sub:--cert)
+        ;;
+    sub:--key)
+        ;;
+    sub:--key-password)
+        ;;
+    sub:--tls-version)
+        words='1.2 1.3 tlsv1.2 tlsv1.3'
+        ;;
+    sub:--tls-server-name)
+        ;;
+    sub:--alpn|sub:--tls-alpn)
+        ;;
+    sub:--crl)
+        ;;
+    sub:--psk)
+        ;;
+    sub:--psk-identity)
+        ;;
+    sub:--tls-priorities)
+        ;;
+    sub:--tls-key-log)
+        ;;
+    sub:--ws-header)
+        ;;
+    sub:--ws-subprotocol)
+        ;;
+    sub:--unix)
         compopt -o default
         ;;
     sub:--max-inflight|sub:-M)
@@ -304,6 +512,40 @@ _mqttv5()
     bench:--options-file)
         compopt -o default
         ;;
+    bench:--ca-cert|bench:--cafile)
+        ;;
+    bench:--capath)
+        ;;
+    bench:--cert)
+        ;;
+    bench:--key)
+        ;;
+    bench:--key-password)
+        ;;
+    bench:--tls-version)
+        words='1.2 1.3 tlsv1.2 tlsv1.3'
+        ;;
+    bench:--tls-server-name)
+        ;;
+    bench:--alpn|bench:--tls-alpn)
+        ;;
+    bench:--crl)
+        ;;
+    bench:--psk)
+        ;;
+    bench:--psk-identity)
+        ;;
+    bench:--tls-priorities)
+        ;;
+    bench:--tls-key-log)
+        ;;
+    bench:--ws-header)
+        ;;
+    bench:--ws-subprotocol)
+        ;;
+    bench:--unix)
+        compopt -o default
+        ;;
     passwd:--batch|passwd:-b)
         ;;
     passwd:--memory)
@@ -325,10 +567,10 @@ _mqttv5()
     *)
         case $command in
         help) words='broker pub sub bench passwd scram acl store completion help' ;;
-        broker) words='--host --allow-anonymous --auth-password-file --acl-file --ban-file --workers --storage-backend --storage-dir --durability --durability-for --storage-damaged --log-level --log-json --verbose --debug --non-interactive --max-qos --keep-alive --keep-alive-max --session-expiry --topic-alias-maximum --topic-alias-outgoing-max --sys-interval --max-clients --sessions-max --connect-timeout --connect-packet-max --maximum-packet-size --receive-maximum --inflight-max --client-id-size-max --subscriptions-max --subscriptions-per-session-max --topic-levels-max --user-properties-max --queued-messages-max --queued-bytes-max --output-bytes-max --retained-messages-max --retained-bytes-max --retained-message-size-max --store-bytes-max --memory-max --queue-policy --shared-strategy --response-information --no-sys-topics --no-retain --no-wildcards --no-shared --no-subscription-identifiers --help' ;;
-        pub) words='--topic --message --file --stdin --stdin-lines --null-message --qos --retain --message-expiry-interval --topic-alias --content-type --user-property --response-topic --correlation-data --wait-response --timeout --response-count --output-format --delay --at --repeat --interval --stats --json --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
-        sub) words='--topic --qos --no-local --retain-handling --retain-as-published --subscription-identifier --unsubscribe --filter-out --no-retained --retained-only --remove-retained --count --timeout --exit-after-subscribe --verbose --format --json --hex --base64 --show-properties --no-line-end --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
-        bench) words='--mode --duration --warmup --publishers --subscribers --topics --rate --inflight --concurrency --topic --filter --qos --payload-size --client-id --pub-url --json --plot --steady-trim --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --help' ;;
+        broker) words='--config --mosquitto-conf --check-config --json --output --format --verbose --debug --non-interactive --host --workers --tls-host --tls-cert --tls-key --tls-ca-cert --tls-crl --tls-require-client-cert --tls-identity --tls-identity-file --tls-psk-file --tls-version-min --tls-priorities --no-tls-session-tickets --ws-host --ws-path --ws-origin --ws-forwarder --ws-tls-host --unix --proxy-protocol --proxy-trusted --proxy-identity --ban-file --acl-file --dynamic-security-file --allow-anonymous --auth-method --auth-password-file --scram-file --jwt-issuer --jwt-audience --jwt-algorithm --jwt-key-file --jwt-fallback-key --jwt-jwks-uri --jwt-jwks-refresh --jwt-clock-skew --jwt-issuer-prefix --jwt-auth-mode --jwt-role-claim --jwt-role-map --jwt-trusted-role-claim --jwt-default-roles --auth-http-uri --auth-http-ca-cert --auth-http-timeout --auth-http-cache --storage-backend --storage-dir --no-persistence --durability --durability-for --storage-damaged --store-bytes-max --log-level --log-json --no-watch --max-qos --no-retain --no-wildcards --no-shared --no-subscription-identifiers --keep-alive --keep-alive-max --session-expiry --topic-alias-maximum --topic-alias-outgoing-max --response-information --no-sys-topics --sys-interval --max-clients --sessions-max --connect-timeout --connect-packet-max --maximum-packet-size --receive-maximum --inflight-max --client-id-size-max --subscriptions-max --subscriptions-per-session-max --topic-levels-max --user-properties-max --queued-messages-max --queued-bytes-max --output-bytes-max --retained-messages-max --retained-bytes-max --retained-message-size-max --memory-max --connections-per-user-max --connections-per-address-max --subscriptions-per-user-max --client-messages-in --client-bytes-in --client-messages-out --client-bytes-out --user-messages-in --user-bytes-in --user-messages-out --user-bytes-out --address-messages-in --address-bytes-in --address-messages-out --address-bytes-out --rate-burst --rate-action --queue-policy --shared-strategy --help' ;;
+        pub) words='--topic --message --file --stdin --stdin-lines --null-message --qos --retain --message-expiry-interval --topic-alias --content-type --user-property --response-topic --correlation-data --wait-response --timeout --response-count --output-format --delay --at --repeat --interval --stats --json --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --auth-method --jwt-token --tls --ca-cert --capath --cert --key --key-password --insecure --tls-version --tls-server-name --alpn --crl --psk --psk-identity --tls-priorities --tls-key-log --ws --ws-header --ws-subprotocol --unix --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
+        sub) words='--topic --qos --no-local --retain-handling --retain-as-published --subscription-identifier --unsubscribe --filter-out --no-retained --retained-only --remove-retained --count --timeout --exit-after-subscribe --verbose --format --json --hex --base64 --show-properties --no-line-end --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --auth-method --jwt-token --tls --ca-cert --capath --cert --key --key-password --insecure --tls-version --tls-server-name --alpn --crl --psk --psk-identity --tls-priorities --tls-key-log --ws --ws-header --ws-subprotocol --unix --max-inflight --receive-maximum --property --non-interactive --auto-reconnect --reconnect-delay --reconnect-delay-max --reconnect-attempts --client-id --id-prefix --no-clean-start --session-expiry --will-topic --will-message --will-qos --will-retain --will-delay --help' ;;
+        bench) words='--mode --duration --warmup --publishers --subscribers --topics --rate --inflight --concurrency --topic --filter --qos --payload-size --client-id --pub-url --json --plot --steady-trim --url --host --port --username --password --protocol-version --keep-alive --connect-timeout --options-file --quiet --tls --ca-cert --capath --cert --key --key-password --insecure --tls-version --tls-server-name --alpn --crl --psk --psk-identity --tls-priorities --tls-key-log --ws --ws-header --ws-subprotocol --unix --help' ;;
         passwd) words='--create --delete --stdout --batch --stdin --json --memory --passes --help' ;;
         scram) words='--create --delete --stdout --batch --stdin --json --iterations --hash --help' ;;
         acl) words='--file --client-id --json --help' ;;

@@ -56,6 +56,15 @@ ANSWERS = {
     'no-wildcards': ('SUBACK 0xA2', []),
     'no-shared': ('SUBACK 0x9E', []),
     'no-subscription-identifiers': ('SUBACK 0xA1', []),
+    'connections-per-user-max': ('CONNACK 0x97', ['limits/user_connections']),
+    'connections-per-address-max': ('CONNACK 0x97', ['limits/address_connections']),
+    'subscriptions-per-user-max': ('SUBACK 0x97', ['limits/subscriptions']),
+    **{f'{who}-{what}-in': ('`--rate-action` says what happens', ['limits/message_rate'])
+       for who in ('client', 'user', 'address') for what in ('messages', 'bytes')},
+    **{f'{who}-{what}-out': ('QoS 0 is dropped, QoS 1 and 2 wait', ['limits/outbound_rate'])
+       for who in ('client', 'user', 'address') for what in ('messages', 'bytes')},
+    'rate-burst': ('', []),
+    'rate-action': ('', []),
 }
 # Figures that no flag explains: what they count.
 FIGURES = {
@@ -71,8 +80,10 @@ FIGURES = {
     'limits/output': 'QoS 0 messages dropped because too much was unsent',
     'limits/retained': 'retained messages refused',
     'limits/memory': 'refusals for want of memory',
-    'limits/message_rate': 'times that a connection was made to wait, or a message was refused, because it came too soon',
-    'limits/outbound_rate': 'messages of QoS 0 dropped, and times that others had to wait, because they would have been sent too soon',
+    'limits/message_rate': 'times that a connection was made to wait, or a message was refused, '
+                           'because it came too soon',
+    'limits/outbound_rate': 'messages of QoS 0 dropped, and times that others had to wait, '
+                            'because they would have been sent too soon',
     'limits/user_connections': 'connections refused: the user has as many as may be',
     'limits/address_connections': 'connections refused: their address has as many as may be',
     'limits/control': 'messages to `$CONTROL` refused: too many were waiting',
@@ -85,7 +96,8 @@ FIGURES = {
     'clients/maximum': 'most clients connected at a time', 'clients/expired': 'sessions expired',
     'connections/count': 'open connections, also those without CONNECT yet',
     'connections/opened': 'connections since the start',
-    'connections/refused': 'connections turned away by a listener: banned, over a limit, no or a wrong handshake',
+    'connections/refused': 'connections turned away by a listener: banned, over a limit, no or a '
+                           'wrong handshake',
     'handshakes/done': 'handshakes of TLS and WebSocket that were done',
     'handshakes/failed': 'those that failed, or were given up',
     'bytes/received': 'every byte read', 'bytes/sent': 'every byte written',
@@ -219,23 +231,93 @@ def at_limit(option):
 
 
 def make_flags(reference):
-    """The tables of flags of `mqttv5 broker`."""
+    """The flags of `mqttv5 broker` that are no keys of its configuration."""
+    keys = {key['flag'] for section in reference['configuration'] for key in section['keys']}
     broker = next(c for c in reference['commands'] if c['name'] == 'broker')
-    lines = []
+    lines = ['| flag | default | values | what it does |', '| --- | --- | --- | --- |']
     for option in broker['options']:
-        if option['group']:
-            group = option['group'].replace(' (0 = none unless said otherwise)', '')
-            note = ['', '0 means "no limit" unless the text says otherwise.'] \
-                if group != option['group'] else []
-            lines += ['', f'### {group}', *note, '',
-                      '| flag | default | values | what it sets | at the limit (figure) |',
-                      '| --- | --- | --- | --- | --- |']
-        if group == 'Limits':
-            explain(ANSWERS, option['name'], 'limit')
-        columns = [flag(option), default(option), value_range(option), option['help'],
-                   at_limit(option)]
-        lines.append('| ' + ' | '.join(cell(column) for column in columns) + ' |')
+        if option['name'] not in keys:
+            lines.append('| ' + ' | '.join(cell(column) for column in (
+                flag(option), default(option), value_range(option), option['help'])) + ' |')
+    return '\n'.join(lines)
+
+
+def key_values(key):
+    """What a key may be."""
+    text = key['type']
+    if key['range'] and key['type'] == 'word':
+        return ', '.join(f'`{word}`' for word in key['range'].split(', '))
+    return f'{text}, {key["range"]}' if key['range'] else text
+
+
+def key_default(key):
+    """Its default, or where its own table is."""
+    if key['section'] is not None:
+        return f'[below](#{section_anchor(key["section"])})'
+    return f'`{key["default"]}`' if key['default'] is not None else ''
+
+
+def key_flag(key):
+    """Its flag; its variable only where that has another name."""
+    if key['flag'] is None:
+        return ''
+    usual = 'MQTT5_' + key['flag'].replace('-', '_').upper()
+    return f'`--{key["flag"]}`' + (f' (`{key["variable"]}`)' if key['variable'] != usual else '')
+
+
+def section_title(path):
+    """The heading of a section's table."""
+    return f'Section `{path}`'
+
+
+def section_anchor(path):
+    """What a link to that heading is written as."""
+    title = section_title(path).lower().replace(' ', '-')
+    return re.sub(r'[^a-z0-9_-]', '', title)
+
+
+def key_help(key):
+    """What it sets, its other names, what happens at the limit, and when a change counts."""
+    text = key['help']
+    if key['also']:
+        text += '. Also ' + ', '.join(f'`{name}`' for name in key['also'].split())
+    if key['flag'] in ANSWERS and at_limit({'name': key['flag']}):
+        text += '. At the limit: ' + at_limit({'name': key['flag']})
+    return text + ('. *Restart*' if key['restart'] else '')
+
+
+KEY_HEAD = ['| key | values | default | flag | what it sets |', '| --- | --- | --- | --- | --- |']
+
+
+def make_keys(reference):
+    """The tables of keys, one a section."""
+    lines = []
+    for section in reference['configuration']:
+        if section['path']:
+            lines += ['', f'### {section_title(section["path"])}', '', *KEY_HEAD]
+        group = None
+        for key in section['keys']:
+            group = key['group'] or group
+            if key['group']:
+                lines += ['', f'### {key["group"]}', '', *KEY_HEAD]
+            if group and group.startswith(('Limits', 'Rates')) and key['flag']:
+                explain(ANSWERS, key['flag'], 'limit')
+            if key['type'] != 'absent':
+                lines.append('| ' + ' | '.join(cell(column) for column in (
+                    f'`{key["name"]}`', key_values(key), key_default(key), key_flag(key),
+                    key_help(key))) + ' |')
     return '\n'.join(lines).strip()
+
+
+def make_absent(reference):
+    """Keys of others."""
+    lines = ['| key | what to do instead |', '| --- | --- |']
+    for section in reference['configuration']:
+        for key in section['keys']:
+            name = f'{section["path"]}.{key["name"]}'.lstrip('.')
+            if key['type'] == 'absent' and not section['path'].startswith('listeners'):
+                lines.append(f'| `{name}` | {cell(key["help"])} |')
+    return '\n'.join(lines)
 
 
 def make_variables(reference):
@@ -482,7 +564,8 @@ def make_all(root, binary):
     reference = read_reference(binary)
     pages = {
         'docs/configuration.md': {
-            'flags': make_flags(reference), 'variables': make_variables(reference),
+            'flags': make_flags(reference), 'keys': make_keys(reference),
+            'absent': make_absent(reference), 'variables': make_variables(reference),
             'figures': make_figures(root), 'events': make_events(root)},
         'docs/conformance.md': {
             'counts': make_counts(root), 'breaks': make_breaks(root),

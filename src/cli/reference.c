@@ -1,6 +1,7 @@
-/* `mqttv5 help --json`: every command and option, from which manual pages and docs/ are made.
+/* `mqttv5 help --json`: every command, option and key of a configuration, from which manual pages and docs/ are made.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/command.h"
+#include "host/config/config.h"
 
 #include <mqtt5/version.h>
 
@@ -105,5 +106,7 @@ void cli_print_reference(FILE *out)
             fputs(",\n", out);
         put_command(cli_commands[i], out);
     }
-    fputs("\n]}\n", out);
+    fputs("\n], \"configuration\": ", out);
+    m5_config_describe(out);
+    fputs("}\n", out);
 }

@@ -84,6 +84,8 @@ static void lint_field(void *ctx, const char *path, const struct m5_key *key, co
         return;
     if (key->type == M5_KEY_PATH && !key->is_output)
         lint_mode(lint, path, text, is_secret(path));
+    if (strcmp(key->name, "dynamic_security_file") == 0 && access(text, F_OK) == 0)
+        lint_mode(lint, path, text, true);
     if (key->type == M5_KEY_SECRET && lint->config->file != NULL)
         lint_mode(lint, path, lint->config->file, true);
     if (key->type == M5_KEY_PATH && strcmp(key->name, "keylog_file") == 0)

@@ -463,6 +463,7 @@ static const struct m5_key root_keys[] = {
      .flag = "no-sys-topics",
      .is_inverted = true,
      .flag_help = "publish no $SYS figures",
+     .needs_restart = true,
      .help = "publish $SYS figures"},
     LIVE("sys_topics_interval", sys_interval_s, SECONDS, 0, UINT32_MAX, "10s", "sys-interval",
          "TIME", "between two rounds of $SYS figures, 0 = none"),
