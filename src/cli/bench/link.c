@@ -196,8 +196,9 @@ bool bench_link_ready(struct bench_link *link, unsigned events)
             bench_link_flush(link);
         return link->state == BENCH_LINK_UP && m5_link_holds(&link->wire);
     }
-    return link->state != BENCH_LINK_DOWN && (events & (M5_LOOP_READ | M5_LOOP_ENDED)) != 0 &&
-           read_once(link);
+    const bool readable =
+        (events & (M5_LOOP_READ | M5_LOOP_ENDED)) != 0 || m5_link_holds(&link->wire);
+    return link->state != BENCH_LINK_DOWN && readable && read_once(link);
 }
 
 /* Sends what the client has. False when some of it has to wait. */
@@ -231,7 +232,9 @@ void bench_link_flush(struct bench_link *link)
     }
     const bool reads = link->state == BENCH_LINK_LEAVING || link->state == BENCH_LINK_SHAKING ||
                        m5_client_wants_read(link->client);
-    const bool writes = waits || m5_link_has_output(&link->wire);
+    /* What is left inside no socket tells of, but there mostly is room to write. */
+    const bool writes =
+        waits || m5_link_has_output(&link->wire) || (reads && m5_link_holds(&link->wire));
     if (link->state != BENCH_LINK_CONNECTING)
         watch(link, (reads ? M5_LOOP_READ : 0) | (writes ? M5_LOOP_WRITE : 0));
 }
