@@ -100,7 +100,7 @@ static bool read_network(struct mqtt5_bytes text, uint8_t out[8])
                 gap = count;
             digits = 0;
         } else if ((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f')) {
-            unsigned value = c <= '9' ? c - (unsigned)'0' : lower - 'a' + 10u;
+            unsigned value = c <= '9' ? c - (unsigned)'0' : lower - (unsigned)'a' + 10u;
             groups[count] = (uint16_t)(groups[count] << 4 | value);
             digits++;
         } else {
