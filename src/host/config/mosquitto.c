@@ -145,12 +145,24 @@ bool m5_mosquitto_include(struct m5_mosquitto *state, const char *folder)
     return ok;
 }
 
-static void begin(struct m5_mosquitto *state, struct m5_config *config,
-                  struct m5_problems *problems)
+/* Everything that was said counts: an error makes the configuration one that is not used. */
+static bool build(struct m5_mosquitto *state, struct m5_config *config,
+                  struct m5_problems *problems, bool (*read)(struct m5_mosquitto *, const void *),
+                  const void *what)
 {
+    const uint32_t errors = problems->errors;
     state->config = config;
     state->problems = problems;
     state->count = 1;
+    read(state, what);
+    m5_mosquitto_build(state);
+    free(state);
+    return problems->errors == errors;
+}
+
+static bool read_path(struct m5_mosquitto *state, const void *path)
+{
+    return read_file(state, (const char *)path);
 }
 
 bool m5_config_read_mosquitto(struct m5_config *config, const char *path,
@@ -158,31 +170,27 @@ bool m5_config_read_mosquitto(struct m5_config *config, const char *path,
 {
     struct m5_mosquitto *state = (struct m5_mosquitto *)calloc(1, sizeof *state);
     config->file = m5_config_keep(config, path);
-    if (state == NULL || config->file == NULL) {
-        free(state);
-        return m5_config_no_memory(problems);
-    }
-    begin(state, config, problems);
-    bool ok = read_file(state, path);
-    ok = m5_mosquitto_build(state) && ok;
+    if (state != NULL && config->file != NULL)
+        return build(state, config, problems, read_path, path);
     free(state);
-    return ok;
+    return m5_config_no_memory(problems);
+}
+
+/* Nothing is included. */
+static bool read_copy(struct m5_mosquitto *state, const void *text)
+{
+    const struct mqtt5_bytes *bytes = (const struct mqtt5_bytes *)text;
+    char *copy = m5_arena_text(&state->config->arena, (const char *)bytes->data, bytes->len);
+    state->depth = M5_MOSQUITTO_DEPTH_MAX;
+    return copy != NULL ? take_text(state, copy) : m5_config_no_memory(state->problems);
 }
 
 bool m5_config_read_mosquitto_text(struct m5_config *config, const char *file,
                                    struct mqtt5_bytes text, struct m5_problems *problems)
 {
     struct m5_mosquitto *state = (struct m5_mosquitto *)calloc(1, sizeof *state);
-    char *copy = m5_arena_text(&config->arena, (const char *)text.data, text.len);
-    if (state == NULL || copy == NULL) {
-        free(state);
+    if (state == NULL)
         return m5_config_no_memory(problems);
-    }
-    begin(state, config, problems);
-    state->depth = M5_MOSQUITTO_DEPTH_MAX; /* nothing is included */
     state->place.file = file;
-    bool ok = take_text(state, copy);
-    ok = m5_mosquitto_build(state) && ok;
-    free(state);
-    return ok;
+    return build(state, config, problems, read_copy, &text);
 }

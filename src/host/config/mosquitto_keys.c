@@ -582,7 +582,8 @@ static bool take_unknown(struct m5_mosquitto *state, const char *name)
     for (; keys[i].name != NULL; i++)
         names[i] = keys[i].name;
     names[i] = NULL;
-    const char *guess = m5_value_suggest(name, names);
+    const bool is_told = state->problems->count < M5_PROBLEMS_MAX;
+    const char *guess = is_told ? m5_value_suggest(name, names) : NULL;
     return m5_mosquitto_refuse(state, "Mosquitto has no such key%s%s%s",
                                guess != NULL ? "; did you mean " : "", guess != NULL ? guess : "",
                                guess != NULL ? "?" : "");

@@ -86,7 +86,8 @@ static void refuse_unknown(struct reader *reader, const struct m5_section *secti
     const char *names[NAMES_MAX];
     char list[384];
     const size_t count = list_names(section, names);
-    const char *guess = m5_value_suggest(entry->key, names);
+    const bool is_told = reader->problems->count < M5_PROBLEMS_MAX;
+    const char *guess = is_told ? m5_value_suggest(entry->key, names) : NULL;
     if (guess != NULL) {
         refuse(reader, "unknown-key", entry->key_place, "there is no such key; did you mean %s?",
                guess);

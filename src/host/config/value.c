@@ -141,8 +141,13 @@ static size_t distance(const char *a, const char *b)
 const char *m5_value_suggest(const char *text, const char *const *names)
 {
     const char *best = NULL;
-    size_t best_distance = strlen(text) / 3 + 2; /* farther than this is no slip of the finger */
+    size_t best_distance =
+        strnlen(text, WORD_SIZE) / 3 + 2; /* farther than this is no slip of the finger */
+    const size_t size = strnlen(text, WORD_SIZE);
     for (; *names != NULL; names++) {
+        const size_t other = strnlen(*names, WORD_SIZE);
+        if ((size > other ? size - other : other - size) >= best_distance)
+            continue; /* so many letters would have to be added or taken out */
         const size_t d = distance(text, *names);
         if (d < best_distance) {
             best_distance = d;
