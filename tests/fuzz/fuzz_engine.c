@@ -132,6 +132,40 @@ static void flush(struct peer *peer)
     m5_conn_sent(peer->conn, size);
 }
 
+/* ---- who gets in ---- */
+
+/* Every method is known; what its data begin with says what comes of it. */
+enum verdict { DENY, ALLOW, CONTINUE, SILENCE };
+#define NAMED 4u /* the client's name is that of the data */
+#define ROLES 8u
+
+static enum m5_access_answer may_connect(void *ctx, const struct m5_credentials *shown,
+                                         enum mqtt5_reason_code *reason)
+{
+    (void)ctx;
+    *reason = MQTT5_REASON_NOT_AUTHORIZED;
+    return shown->has_method ? M5_ACCESS_PENDING : M5_ACCESS_ALLOW;
+}
+
+static void answer(struct m5_conn *conn, const struct m5_credentials *shown)
+{
+    const uint8_t wanted = shown->data.len > 0 ? shown->data.data[0] : DENY;
+    struct m5_verdict verdict = {.kind = M5_VERDICT_DENY, .reason = 0x87};
+    M5_ASSERT(shown->has_method && (!shown->going || shown->identity.len == 0));
+    if ((wanted & 3) == SILENCE)
+        return;
+    if ((wanted & 3) == CONTINUE)
+        verdict =
+            (struct m5_verdict){.kind = M5_VERDICT_CONTINUE, .has_data = true, .data = shown->data};
+    if ((wanted & 3) == ALLOW)
+        verdict = (struct m5_verdict){.kind = M5_VERDICT_ALLOW, .named = (wanted & NAMED) != 0};
+    if (verdict.named)
+        verdict.username = shown->data;
+    if ((wanted & ROLES) != 0)
+        verdict.roles = m5_bytes("a\0b\0", 4);
+    m5_conn_verified(conn, &verdict);
+}
+
 /* ---- connections ---- */
 
 static void open_peer(struct world *world, struct peer *peer, uint32_t shard)
@@ -177,8 +211,11 @@ static void serve(struct world *world, struct peer *peer)
 static void end_turn(struct world *world, uint32_t index)
 {
     struct m5_shard *shard = m5_engine_shard(world->engine, index);
-    m5_shard_end(shard);
+    struct m5_credentials shown;
     struct m5_conn *conn;
+    while ((conn = m5_shard_next_check(shard, &shown)) != NULL)
+        answer(conn, &shown);
+    m5_shard_end(shard);
     while ((conn = m5_shard_next_dirty(shard)) != NULL)
         serve(world, m5_conn_host(conn));
     for (uint32_t i = 0; i < CONNECTIONS; i++)
@@ -267,6 +304,13 @@ static void connect(struct world *world, struct peer *peer, uint8_t choice)
         MQTT5_SET(&packet.as.connect.properties, SESSION_EXPIRY_INTERVAL);
         packet.as.connect.properties.session_expiry_interval_s = expiries[choice >> 3 & 3];
     }
+    if ((choice & 3) == 1) { /* proves who it is in two steps */
+        static const uint8_t data[] = {CONTINUE};
+        MQTT5_SET(&packet.as.connect.properties, AUTHENTICATION_METHOD);
+        MQTT5_SET(&packet.as.connect.properties, AUTHENTICATION_DATA);
+        packet.as.connect.properties.authentication_method = m5_bytes("m", 1);
+        packet.as.connect.properties.authentication_data = m5_bytes(data, 1);
+    }
     send_packet(world, peer, &packet, version);
 }
 
@@ -345,7 +389,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.shard_count = 1 + (first & 3u) % SHARDS_MAX;
     struct mqtt5_broker_config config = configuration((first >> 2 & 1) != 0);
     config.shared_strategy = (enum mqtt5_shared_strategy)((first >> 3) % 6u);
+    const struct m5_access access = {.allow_everything = true, .connect = may_connect};
     struct m5_engine_env env = {.allocator = &world.heap.table,
+                                .access = &access,
                                 .shard_count = world.shard_count,
                                 .seed = {1, 2, 3, 4},
                                 .now_ms = world.now_ms,
