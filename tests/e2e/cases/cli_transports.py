@@ -43,6 +43,8 @@ def messages_over_each(ctx):
     for transport in ALL:
         for version in ('5', '3.1.1'):
             for qos, size in ((0, 0), (1, 125), (2, 126), (1, 16385), (2, 65536), (1, 1 << 20)):
+                if ctx.is_mosquitto and size > 65536 and transport != TLS:
+                    continue  # Mosquitto 2.0 stops in the middle until the client says something
                 there = [*arguments(ctx, transport), '-V', version, '-q', str(qos)]
                 child = subscribed(ctx, *there, '-t', 'x', '-n', '1', '-N')
                 ctx.ours('pub', *there, '-t', 'x', '--stdin', stdin=payload(size)).succeed()
@@ -178,7 +180,8 @@ def bench_over_each(ctx):
     """A load loses nothing over any of them."""
     ctx.own_broker(listeners=ALL)
     for transport in ALL:
-        there = [*arguments(ctx, transport), '--warmup', '0', '--duration', '500ms']
+        there = [*arguments(ctx, transport), '--warmup', '0', '--duration', '500ms',
+                 '--rate', '2000']
         report = ctx.ours('bench', *there, '-q', '1', '--publishers', '3', '--subscribers',
                           '3').succeed().decode()
         assert re.search(r'^lost +0 ', report, re.MULTILINE), report
