@@ -366,13 +366,13 @@ class Setup(Tree):
         self.assertIn('update', calls)
         self.assertRegex(calls, 'install --no-install-recommends libclang-rt-14-dev '
                          'clang-format-14 mosquitto-clients python3-paho-mqtt '
-                         'chromium openssl\n')
+                         'chromium openssl gnutls-bin\n')
 
     def test_node_of_another_maker_is_left_alone(self):
         self.assertRegex(self.run_setup('', commands=())[2], ' nodejs npm\n')
         self.root = pathlib.Path(tempfile.mkdtemp(prefix='mqtt5-tools-'))
         self.addCleanup(shutil.rmtree, self.root)
-        self.assertRegex(self.run_setup('', commands=('node',))[2], 'openssl npm\n')
+        self.assertRegex(self.run_setup('', commands=('node',))[2], 'gnutls-bin npm\n')
 
     def test_sudo_is_used_by_others_than_root(self):
         status, _, calls = self.run_setup('', user=1000)

@@ -160,7 +160,7 @@ def case_23_packets_and_frames_do_not_fit(ctx):
 
 @test(not_mosquitto='Mosquitto 2.0.11 has a fault of its own here')
 def case_23_a_frame_shorter_than_its_packet(ctx):
-    """A Remaining Length that the frame does not hold: nothing is read past it, it is waited for."""
+    """A Remaining Length that the frame does not hold: nothing is read past it, it waits."""
     ctx.own_broker(listeners=(WS,))
     client = WebSocket(ctx)
     client.send(wire.connect('short') + b'\x30\xff\x01\0\1t\0')      # 255 announced, 4 here
