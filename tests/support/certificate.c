@@ -11,7 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RSA_BITS     2048
 #define TAG_UTF8     12
 #define PATHS_MAX    8
 #define DER_NAME_MAX 4096
@@ -28,15 +27,18 @@ static void must(int result, const char *what)
 static void make_key(struct test_certificate *out, enum test_key kind)
 {
     must(gnutls_x509_privkey_init(&out->key), "a key");
-    const gnutls_pk_algorithm_t algorithm = kind == TEST_KEY_RSA  ? GNUTLS_PK_RSA
-                                            : kind == TEST_KEY_EC ? GNUTLS_PK_ECDSA
-                                                                  : GNUTLS_PK_EDDSA_ED25519;
-    const unsigned bits =
-        kind == TEST_KEY_RSA
-            ? RSA_BITS
-            : (unsigned)GNUTLS_CURVE_TO_BITS(kind == TEST_KEY_EC ? GNUTLS_ECC_CURVE_SECP256R1
-                                                                 : GNUTLS_ECC_CURVE_ED25519);
-    must(gnutls_x509_privkey_generate(out->key, algorithm, bits, 0), "a key pair");
+    static const struct {
+        gnutls_pk_algorithm_t algorithm;
+        unsigned bits;
+    } kinds[] = {
+        [TEST_KEY_EC] = {GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1)},
+        [TEST_KEY_RSA] = {GNUTLS_PK_RSA, 2048},
+        [TEST_KEY_ED25519] = {GNUTLS_PK_EDDSA_ED25519,
+                              GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_ED25519)},
+        [TEST_KEY_WEAK_RSA] = {GNUTLS_PK_RSA, 1024},
+    };
+    must(gnutls_x509_privkey_generate(out->key, kinds[kind].algorithm, kinds[kind].bits, 0),
+         "a key pair");
 }
 
 /* Puts @p name into the subject as it is: GnuTLS would check what is text. */

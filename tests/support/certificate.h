@@ -13,7 +13,8 @@
 #define TEST_NAMES_MAX 4
 #define TEST_DAY_S     86400
 
-enum test_key { TEST_KEY_EC, TEST_KEY_RSA, TEST_KEY_ED25519 };
+/* RSA has 2048 bits; the weak one, 1024, is to be refused. */
+enum test_key { TEST_KEY_EC, TEST_KEY_RSA, TEST_KEY_ED25519, TEST_KEY_WEAK_RSA };
 enum test_purpose { TEST_FOR_ALL, TEST_FOR_SERVERS, TEST_FOR_CLIENTS };
 
 /* An alternative name; of type 0 there is none. */

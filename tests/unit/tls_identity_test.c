@@ -309,6 +309,11 @@ static void servers_that_are_not_who_they_should_be(void **state)
                   "the certificate of the server is not meant for this use (its extended key usage "
                   "says for what)",
                   "the client refused the kind of our certificate");
+    spec = good;
+    spec.key = TEST_KEY_WEAK_RSA;
+    expect_server(
+        &spec, "the certificate of the server has a key or a signature that is not secure any more",
+        "the client refused the kind of our certificate");
 }
 
 /* What a hostile issuer calls himself does not reach a terminal. */

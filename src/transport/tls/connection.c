@@ -292,7 +292,6 @@ static int alert_for(const struct connection *connection, int code)
     switch (code) {
     case GNUTLS_E_FATAL_ALERT_RECEIVED:
     case GNUTLS_E_PUSH_ERROR: return 0;
-    case GNUTLS_E_REHANDSHAKE: return GNUTLS_A_NO_RENEGOTIATION;
     case GNUTLS_E_NO_CERTIFICATE_FOUND: /* GnuTLS would say decode_error */
     case GNUTLS_E_CERTIFICATE_REQUIRED:
         return gnutls_protocol_get_version(connection->session) == GNUTLS_TLS1_3

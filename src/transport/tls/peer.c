@@ -208,7 +208,7 @@ static const struct reason reasons[] = {
     {GNUTLS_CERT_INVALID_OCSP_STATUS, GNUTLS_A_BAD_CERTIFICATE,
      "comes with an OCSP response that is not good"},
     {GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
-     "is signed in a way that is not secure any more"},
+     "has a key or a signature that is not secure any more"},
     {GNUTLS_CERT_SIGNATURE_FAILURE, GNUTLS_A_BAD_CERTIFICATE, "has a wrong signature"},
     {GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, GNUTLS_A_BAD_CERTIFICATE,
      "is for something that its issuer may not vouch for"},
