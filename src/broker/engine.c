@@ -408,6 +408,7 @@ void m5_shard_reconfigure(struct m5_shard *shard, const struct mqtt5_broker_conf
 #undef X
     if (sys_interval_s == 0 || shard->live.sys_interval_s == 0) /* $SYS stays on, or off */
         shard->live.sys_interval_s = sys_interval_s;
+    m5_quota_revise(shard);
 }
 
 void m5_shard_count_refused(struct m5_shard *shard)

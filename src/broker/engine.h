@@ -107,7 +107,14 @@ uint32_t m5_shard_connections(const struct m5_shard *shard);
     X(queue_policy)                  \
     X(shared_strategy)               \
     X(sys_interval_s)                \
-    X(store_bytes_max)
+    X(store_bytes_max)               \
+    X(connections_per_user_max)      \
+    X(connections_per_address_max)   \
+    X(rate_per_client)               \
+    X(rate_per_user)                 \
+    X(rate_per_address)              \
+    X(rate_burst_ms)                 \
+    X(rate_action)
 
 /* Takes these fields of @p config, which mqtt5_broker_config_check() has accepted, from now on;
  * sys_interval_s only when both are not 0. Within a turn. */

@@ -101,7 +101,7 @@ static bool read_network(struct mqtt5_bytes text, uint8_t out[8])
             digits = 0;
         } else if ((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'f')) {
             unsigned value = c <= '9' ? c - (unsigned)'0' : lower - (unsigned)'a' + 10u;
-            groups[count] = (uint16_t)(groups[count] << 4 | value);
+            groups[count] = (uint16_t)((unsigned)groups[count] << 4 | value);
             digits++;
         } else {
             return false;
@@ -276,7 +276,8 @@ static void count_refused(struct m5_conn *conn, enum m5_quota_kind kind)
                                          : "connections_per_address_max");
 }
 
-/* Takes hold of the quotas; under the lock. @p kind: the one that is full, if one is. */
+/* Takes hold of the quotas that it has not got; under the lock. *@p full: the one that is, if one
+ * is; NULL: none is too full for who is there already. */
 static bool take_quotas(struct m5_meter *meter, const struct m5_principal *who,
                         const struct m5_meter *old, enum m5_quota_kind *full)
 {
@@ -284,7 +285,7 @@ static bool take_quotas(struct m5_meter *meter, const struct m5_principal *who,
     struct m5_quota_table *table = shard->engine->quotas;
     for (enum m5_quota_kind kind = 0; kind < M5_QUOTA_KINDS; kind++) {
         uint8_t network[8];
-        if (!is_limited(shard, kind))
+        if (!is_limited(shard, kind) || meter->quotas[kind] != NULL)
             continue;
         struct mqtt5_bytes name = name_of(meter->conn, who, kind, network);
         if (name.len == 0)
@@ -295,7 +296,7 @@ static bool take_quotas(struct m5_meter *meter, const struct m5_principal *who,
             return false;
         uint32_t max = connections_max(shard, kind);
         uint32_t others = quota->connections - (old != NULL && old->quotas[kind] == quota);
-        if (max != 0 && others >= max) {
+        if (full != NULL && max != 0 && others >= max) {
             *full = kind;
             return false;
         }
@@ -318,23 +319,36 @@ static void give_back(struct m5_meter *meter)
     m5_free(shard->allocator, meter, sizeof *meter);
 }
 
-bool m5_quota_attach(struct m5_conn *conn, const struct m5_principal *who, uint8_t *reason)
+static bool limits_anything(const struct m5_shard *shard)
 {
-    struct m5_shard *shard = conn->shard;
     bool limited = false;
     for (enum m5_quota_kind kind = 0; kind < M5_QUOTA_KINDS; kind++)
         limited |= is_limited(shard, kind);
-    if (!limited)
+    return limited;
+}
+
+static struct m5_meter *meter_new(struct m5_conn *conn)
+{
+    struct m5_meter *meter = m5_alloc_zero(conn->shard->allocator, sizeof *meter);
+    if (meter == NULL)
+        return NULL;
+    *meter = (struct m5_meter){
+        .conn = conn, .read_ms = M5_NEVER, .write_ms = M5_NEVER, .reported_ms = M5_NEVER};
+    m5_alarm_init(&meter->alarm, M5_ALARM_METER);
+    return meter;
+}
+
+bool m5_quota_attach(struct m5_conn *conn, const struct m5_principal *who, uint8_t *reason)
+{
+    struct m5_shard *shard = conn->shard;
+    if (!limits_anything(shard))
         return true;
     const struct m5_session *session = m5_session_find(shard, who->client_id);
     const struct m5_conn *old = session != NULL ? session->conn : NULL;
-    struct m5_meter *meter = m5_alloc_zero(shard->allocator, sizeof *meter);
+    struct m5_meter *meter = meter_new(conn);
     enum m5_quota_kind full = M5_QUOTA_KINDS;
     bool taken = false;
     if (meter != NULL) {
-        *meter = (struct m5_meter){
-            .conn = conn, .read_ms = M5_NEVER, .write_ms = M5_NEVER, .reported_ms = M5_NEVER};
-        m5_alarm_init(&meter->alarm, M5_ALARM_METER);
         m5_spin_lock(&shard->engine->quotas->lock);
         taken = take_quotas(meter, who, old != NULL ? old->meter : NULL, &full);
         m5_spin_unlock(&shard->engine->quotas->lock);
@@ -353,6 +367,24 @@ bool m5_quota_attach(struct m5_conn *conn, const struct m5_principal *who, uint8
     M5_COUNT(shard, limit_memory, 1);
     *reason = MQTT5_REASON_SERVER_BUSY;
     return false;
+}
+
+void m5_quota_revise(struct m5_shard *shard)
+{
+    if (!limits_anything(shard))
+        return;
+    for (struct m5_list *at = shard->open.next; at != &shard->open; at = at->next) {
+        struct m5_conn *conn = M5_CONTAINER_OF(at, struct m5_conn, open);
+        if (conn->state != M5_CONN_OPEN)
+            continue;
+        if (conn->meter == NULL)
+            conn->meter = meter_new(conn);
+        if (conn->meter == NULL)
+            return; /* no memory: as before, until they connect anew */
+        m5_spin_lock(&shard->engine->quotas->lock);
+        take_quotas(conn->meter, &conn->session->principal, NULL, NULL);
+        m5_spin_unlock(&shard->engine->quotas->lock);
+    }
 }
 
 void m5_quota_detach(struct m5_conn *conn)

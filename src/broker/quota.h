@@ -50,6 +50,9 @@ void m5_quota_table_free(struct m5_quota_table *table); /* accepts NULL; nothing
  * takes over does not stand in its own way. */
 bool m5_quota_attach(struct m5_conn *conn, const struct m5_principal *who, uint8_t *reason);
 
+/* The limits are others now: connections that had none are counted, too, however many there are. */
+void m5_quota_revise(struct m5_shard *shard);
+
 /* The connection is closing; harmless when it has no meter. */
 void m5_quota_detach(struct m5_conn *conn);
 

@@ -414,6 +414,44 @@ static void retained_messages_wait(void **state)
     assert_int_equal(count, 20); /* QoS 0 as it is, none is dropped: nobody hurries them */
 }
 
+/* ---- while it runs ---- */
+
+static void reconfigure(void)
+{
+    struct m5_shard *shard = m5_engine_shard(rig->engine, 0);
+    m5_shard_begin(shard, rig->now_ms);
+    m5_shard_reconfigure(shard, &rig->config);
+    m5_shard_end(shard);
+    engine_pump(rig);
+}
+
+static void limits_change_for_those_who_are_there(void **state)
+{
+    (void)state;
+    engine_rig_start(rig);
+    struct engine_peer *listener = subscriber("listener", 1);
+    struct engine_peer *talker = guest_connect(rig, V5, "talker"), *one;
+    assert_int_equal(try_connect(&one, V5, "one", "alice"), 0);
+    assert_int_equal(try_connect(NULL, V5, "two", "alice"), 0);
+    send_many(talker, 100, 1);
+    assert_int_equal(guest_drain(listener), 100);
+    rig->config.rate_per_client.messages_in = 10;
+    rig->config.connections_per_user_max = 1;
+    reconfigure();
+    send_many(talker, 25, 1);
+    assert_int_equal(guest_drain(listener), 10);
+    assert_int_equal(try_connect(NULL, V5, "three", "alice"), MQTT5_REASON_QUOTA_EXCEEDED);
+    guest_lose(one);
+    assert_int_equal(try_connect(NULL, V5, "three", "alice"), MQTT5_REASON_QUOTA_EXCEEDED);
+    rig->config.rate_per_client.messages_in = 0;
+    rig->config.connections_per_user_max = 0;
+    reconfigure();
+    engine_advance(rig, 200); /* what waited goes on at the time that it was told */
+    send_many(talker, 100, 1);
+    assert_int_equal(guest_drain(listener), 115);
+    assert_int_equal(try_connect(&one, V5, "three", "alice"), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -433,6 +471,7 @@ int main(void)
         TEST(subscriptions_of_a_user),
         TEST(what_goes_out_too_soon),
         TEST(retained_messages_wait),
+        TEST(limits_change_for_those_who_are_there),
     };
     return cmocka_run_group_tests_name("engine rates", tests, NULL, NULL);
 }
