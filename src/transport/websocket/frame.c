@@ -3,6 +3,7 @@
 #include "transport/websocket/frame.h"
 
 #include "base/bytes.h"
+#include "base/word.h"
 
 #define FINAL     0x80u
 #define RESERVED  0x70u
@@ -64,19 +65,17 @@ size_t m5_frame_write_head(const struct m5_frame_head *head, uint8_t out[M5_FRAM
 
 void m5_frame_mask(uint8_t *out, struct mqtt5_bytes from, const uint8_t mask[4], size_t phase)
 {
-    uint8_t turned[8];
-    uint64_t pattern, word;
+    const uint64_t once = m5_read_le32(mask);
+    const uint64_t turned = (once << 32 | once) >> 8 * (phase % 4) & UINT32_MAX;
+    uint64_t pattern = turned << 32 | turned, word;
     size_t i = 0;
-    for (size_t k = 0; k < sizeof turned; k++)
-        turned[k] = mask[(phase + k) % 4];
-    memcpy(&pattern, turned, sizeof pattern);
     for (; i + sizeof word <= from.len; i += sizeof word) {
-        memcpy(&word, from.data + i, sizeof word);
-        word ^= pattern;
+        word = m5_read_le64(from.data + i) ^ pattern;
+        word = m5_read_le64((const uint8_t *)&word); /* into the machine's order */
         memcpy(out + i, &word, sizeof word);
     }
-    for (; i < from.len; i++)
-        out[i] = from.data[i] ^ turned[i % sizeof turned];
+    for (; i < from.len; i++, pattern >>= 8)
+        out[i] = from.data[i] ^ (uint8_t)pattern;
 }
 
 bool m5_close_code_check(uint16_t code)
