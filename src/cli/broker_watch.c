@@ -146,6 +146,7 @@ static void take_over(struct broker_watch *watch, struct m5_config *config)
     m5_config_diff(watch->started, config, log_restart, watch);
     m5_config_free(watch->config);
     watch->config = config;
+    m5_log_sink_level(&watch->sink, m5_config_options(config)->log_level);
     m5_log_note(&watch->reload_log, M5_LOG_FILES_RELOADED, "cause", watch->cause);
 }
 
