@@ -42,6 +42,11 @@ static inline uint32_t m5_read_u32(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
+static inline uint64_t m5_read_u64(const uint8_t *p)
+{
+    return (uint64_t)m5_read_u32(p) << 32 | m5_read_u32(p + 4);
+}
+
 static inline uint8_t *m5_write_u16(uint8_t *p, uint16_t value)
 {
     p[0] = (uint8_t)(value >> 8);
@@ -53,6 +58,11 @@ static inline uint8_t *m5_write_u32(uint8_t *p, uint32_t value)
 {
     p = m5_write_u16(p, (uint16_t)(value >> 16));
     return m5_write_u16(p, (uint16_t)value);
+}
+
+static inline uint8_t *m5_write_u64(uint8_t *p, uint64_t value)
+{
+    return m5_write_u32(m5_write_u32(p, (uint32_t)(value >> 32)), (uint32_t)value);
 }
 
 /* Bytes that @p value takes as a variable byte integer: 1 to 4. */

@@ -69,11 +69,6 @@ static void strike(struct m5_shard *shard, struct m5_session *session, enum m5_r
     put(shard, session, M5_STORE_DELETE, &key, 0);
 }
 
-static uint64_t wall(const struct m5_shard *shard, uint64_t time_ms)
-{
-    return time_ms == M5_NEVER ? M5_NEVER : time_ms + shard->engine->wall_ms;
-}
-
 /* ---- the broker ---- */
 
 static void note_alive(struct m5_shard *shard)
@@ -84,7 +79,7 @@ static void note_alive(struct m5_shard *shard)
     struct m5_record_key key = m5_key_of(M5_RECORD_ALIVE, 0, 0);
     uint8_t *at = m5_journal_put(shard, M5_STORE_PUT, m5_key_bytes(&key), M5_ALIVE_RECORD_SIZE);
     if (at != NULL)
-        m5_write_u64(at, wall(shard, shard->now_ms));
+        m5_write_u64(at, m5_to_wall(shard->now_ms, shard->engine->wall_ms));
 }
 
 void m5_persist_alive(struct m5_shard *shard)
@@ -101,15 +96,16 @@ void m5_persist_session(struct m5_shard *shard, struct m5_session *session)
         return;
     if (session->conn != NULL) /* after a crash its connection ended when we were last alive */
         note_alive(shard);
-    struct m5_session_record record = {.client_id = session->principal.client_id,
-                                       .username = session->principal.username,
-                                       .anonymous = session->principal.anonymous,
-                                       .proved = session->principal.proved,
-                                       .connected = session->conn != NULL,
-                                       .expiry_s = session->expiry_s,
-                                       .expires_wall_ms = wall(shard, session->expires_at_ms),
-                                       .will_wall_ms = wall(shard, session->will_at_ms),
-                                       .given = session->given};
+    struct m5_session_record record = {
+        .client_id = session->principal.client_id,
+        .username = session->principal.username,
+        .anonymous = session->principal.anonymous,
+        .proved = session->principal.proved,
+        .connected = session->conn != NULL,
+        .expiry_s = session->expiry_s,
+        .expires_wall_ms = m5_to_wall(session->expires_at_ms, shard->engine->wall_ms),
+        .will_wall_ms = m5_to_wall(session->will_at_ms, shard->engine->wall_ms),
+        .given = session->given};
     if (record.connected && session->reserved > session->given)
         record.given = session->reserved;
     session->reserved = record.given;

@@ -88,12 +88,7 @@ const char *m5_record_kind_name(enum m5_record_kind kind)
     return kind < M5_RECORD_KINDS ? shapes[kind].name : "unknown";
 }
 
-/* ---- times ---- */
-
-static uint64_t to_wall(uint64_t time_ms, uint64_t wall_ms)
-{
-    return time_ms == M5_NEVER ? M5_NEVER : time_ms + wall_ms;
-}
+/* ---- parts ---- */
 
 static uint64_t take_u64(struct m5_reader *reader)
 {
@@ -124,7 +119,7 @@ size_t m5_message_record_size(const struct m5_message_view *view)
 
 uint8_t *m5_message_record_write(const struct m5_message_view *view, uint64_t wall_ms, uint8_t *out)
 {
-    out = m5_write_u64(out, to_wall(view->expires_at_ms, wall_ms));
+    out = m5_write_u64(out, m5_to_wall(view->expires_at_ms, wall_ms));
     *out++ = view->qos;
     *out++ = view->retain;
     out = m5_write_u16(out, (uint16_t)view->topic.len);

@@ -113,6 +113,20 @@ struct m5_retained_record {
     struct m5_message_view view;
 };
 
+/* Our times and those of the wall clock; @p wall_ms: what to add to ours. What is past is past,
+ * whenever the broker began. */
+static inline uint64_t m5_to_wall(uint64_t time_ms, uint64_t wall_ms)
+{
+    return time_ms == M5_NEVER ? M5_NEVER : time_ms + wall_ms;
+}
+
+static inline uint64_t m5_from_wall(uint64_t time_ms, uint64_t wall_ms)
+{
+    if (time_ms == M5_NEVER)
+        return M5_NEVER;
+    return time_ms > wall_ms ? time_ms - wall_ms : 0;
+}
+
 /* @p wall_ms: what to add to the times of a view to have times of the wall clock. */
 size_t m5_message_record_size(const struct m5_message_view *view);
 uint8_t *m5_message_record_write(const struct m5_message_view *view, uint64_t wall_ms,
@@ -148,15 +162,5 @@ bool m5_subscription_record_read(struct mqtt5_bytes value, struct m5_subscriptio
 bool m5_delivery_record_read(struct mqtt5_bytes value, struct m5_delivery_record *out);
 bool m5_will_record_read(struct mqtt5_bytes value, struct m5_will_record *out);
 bool m5_retained_record_read(struct mqtt5_bytes value, struct m5_retained_record *out);
-
-static inline uint64_t m5_read_u64(const uint8_t *p)
-{
-    return (uint64_t)m5_read_u32(p) << 32 | m5_read_u32(p + 4);
-}
-
-static inline uint8_t *m5_write_u64(uint8_t *p, uint64_t value)
-{
-    return m5_write_u32(m5_write_u32(p, (uint32_t)(value >> 32)), (uint32_t)value);
-}
 
 #endif

@@ -134,7 +134,7 @@ static enum mqtt5_error read_message(struct m5_restore *restore, uint64_t id,
     struct stored_message *stored = add_message(restore, id, M5_PLACED_ANYWHERE);
     if (stored == NULL)
         return MQTT5_ERR_NOMEM;
-    view.expires_at_ms = m5_from_wall(restore->engine, view.expires_at_ms);
+    view.expires_at_ms = m5_from_wall(view.expires_at_ms, restore->engine->wall_ms);
     stored->view = view;
     return MQTT5_OK;
 }
@@ -159,15 +159,15 @@ static enum mqtt5_error read_retained(struct m5_restore *restore, uint64_t numbe
     if (!*sound)
         return MQTT5_OK;
     const struct m5_engine *engine = restore->engine;
-    struct m5_retained_value retained = {.topic = record.view.topic,
-                                         .properties = record.view.properties,
-                                         .payload = record.view.payload,
-                                         .publisher = record.publisher,
-                                         .expires_at_ms =
-                                             m5_from_wall(engine, record.view.expires_at_ms),
-                                         .stored = true,
-                                         .number = number,
-                                         .qos = record.view.qos};
+    struct m5_retained_value retained = {
+        .topic = record.view.topic,
+        .properties = record.view.properties,
+        .payload = record.view.payload,
+        .publisher = record.publisher,
+        .expires_at_ms = m5_from_wall(record.view.expires_at_ms, engine->wall_ms),
+        .stored = true,
+        .number = number,
+        .qos = record.view.qos};
     if (retained.expires_at_ms <= engine->shards[0].now_ms) {
         strike(restore, key);
         return MQTT5_OK;
@@ -197,8 +197,8 @@ static void set_times(const struct m5_restore *restore, struct m5_session *sessi
 {
     const struct m5_engine *engine = restore->engine;
     uint64_t now_ms = engine->shards[0].now_ms;
-    session->expires_at_ms = m5_from_wall(engine, record->expires_wall_ms);
-    session->will_at_ms = m5_from_wall(engine, record->will_wall_ms);
+    session->expires_at_ms = m5_from_wall(record->expires_wall_ms, engine->wall_ms);
+    session->will_at_ms = m5_from_wall(record->will_wall_ms, engine->wall_ms);
     if (!record->connected)
         return;
     session->will_at_ms = M5_NEVER; /* until the will is read */
@@ -299,7 +299,7 @@ static struct m5_message *message_of(struct m5_restore *restore, struct m5_deliv
     struct m5_message *message;
     if (record->body == M5_STORED_WITHIN) {
         struct m5_message_view *view = &record->view;
-        view->expires_at_ms = m5_from_wall(restore->engine, view->expires_at_ms);
+        view->expires_at_ms = m5_from_wall(view->expires_at_ms, restore->engine->wall_ms);
         return m5_message_new(&restore->shard->messages, view);
     }
     message = message_here(restore, record->message, sound);
@@ -383,7 +383,7 @@ static enum mqtt5_error read_alive(struct m5_restore *restore, struct mqtt5_byte
 {
     *sound = value.len == M5_ALIVE_RECORD_SIZE;
     if (*sound)
-        restore->alive_ms = m5_from_wall(restore->engine, m5_read_u64(value.data));
+        restore->alive_ms = m5_from_wall(m5_read_u64(value.data), restore->engine->wall_ms);
     return MQTT5_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "broker/run.h"
 
 #include "broker/publish_frame.h"
+#include "broker/record.h"
 #include "broker/shard.h"
 
 /* Up to here room for a run is taken in the output before its exact size is known. */
@@ -58,7 +59,6 @@ static void start(struct m5_run *run, struct m5_session *publisher, struct m5_co
     run->bytes = run->largest = run->acknowledged = 0;
     run->payload_bytes = 0;
     run->retain = run->failed = run->store = false;
-    run->mail = 0;
     run->placed = M5_PLACED_ANYWHERE;
     run->publisher_hash = publisher == NULL ? 0 : publisher->hash;
 }
@@ -514,13 +514,11 @@ static void write_items(const struct m5_run *run, uint64_t wall_ms, uint8_t *at)
 {
     for (uint32_t i = 0; i < run->count; i++) {
         const struct m5_message_view *view = &run->items[i].view;
-        struct mail_item item = {.expires_at_ms = view->expires_at_ms,
+        struct mail_item item = {.expires_at_ms = m5_to_wall(view->expires_at_ms, wall_ms),
                                  .properties_size = (uint32_t)view->properties.len,
                                  .payload_size = (uint32_t)view->payload.len,
                                  .qos = view->qos,
                                  .retain = view->retain};
-        if (item.expires_at_ms != M5_NEVER)
-            item.expires_at_ms += wall_ms;
         memcpy(at, &item, sizeof item);
         at = write_part(at + sizeof item, view->properties, view->payload);
     }
@@ -597,11 +595,9 @@ static void read_items(struct m5_run *run, const struct mail_run *head, uint64_t
                                        .properties = m5_bytes(at, item.properties_size),
                                        .payload =
                                            m5_bytes(at + item.properties_size, item.payload_size),
-                                       .expires_at_ms = item.expires_at_ms,
+                                       .expires_at_ms = m5_from_wall(item.expires_at_ms, wall_ms),
                                        .qos = item.qos,
                                        .retain = item.retain != 0};
-        if (view.expires_at_ms != M5_NEVER)
-            view.expires_at_ms = view.expires_at_ms < wall_ms ? 0 : view.expires_at_ms - wall_ms;
         m5_run_add(run, &view, 0, (struct mqtt5_bytes){0});
         at += aligned(item.properties_size + item.payload_size);
     }

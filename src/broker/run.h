@@ -67,7 +67,6 @@ struct m5_run {
     uint8_t allowed_qos;   /* at which the policy let the publisher publish here, unretained */
     bool failed;           /* QoS > 0 could not be handed on: no memory */
     bool store;            /* sessions that are stored have it stored */
-    uint64_t mail;         /* number of its record while it was on its way between shards, or 0 */
     uint32_t placed;       /* after a restart: only for sessions that were on this shard */
     struct m5_match match;
     struct m5_run_item items[M5_RUN_MAX];

@@ -137,14 +137,6 @@ static inline uint64_t m5_get(const _Atomic uint64_t *counter)
 #define M5_COUNT(shard, name, amount)   m5_add(&(shard)->counters.name, (uint64_t)(amount))
 #define M5_UNCOUNT(shard, name, amount) m5_add(&(shard)->counters.name, -(uint64_t)(amount))
 
-/* A time of the wall clock as one of ours; what is past is past, whenever the broker began. */
-static inline uint64_t m5_from_wall(const struct m5_engine *engine, uint64_t wall_ms)
-{
-    if (wall_ms == M5_NEVER)
-        return M5_NEVER;
-    return wall_ms > engine->wall_ms ? wall_ms - engine->wall_ms : 0;
-}
-
 /* A number that no session, subscription or record of this broker ever had, on any shard. */
 static inline uint64_t m5_serial_next(struct m5_shard *shard)
 {

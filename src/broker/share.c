@@ -617,7 +617,7 @@ bool m5_share_restore_mail(struct m5_shard *shard, struct mqtt5_bytes record)
     if (!m5_message_record_read(m5_take_bytes(&reader, m5_reader_left(&reader)), &view) ||
         mqtt5_filter_parse(filter, UINT32_MAX, &parsed) != MQTT5_OK)
         return false;
-    view.expires_at_ms = m5_from_wall(shard->engine, view.expires_at_ms);
+    view.expires_at_ms = m5_from_wall(view.expires_at_ms, shard->engine->wall_ms);
     struct m5_shard *home = &shard->engine->shards[m5_share_home(shard, filter)];
     struct m5_share_group *group = group_find(home, filter, name);
     if (group == NULL)

@@ -30,16 +30,6 @@ static const uint8_t magic[8] = {'m', '5', 's', 'p', 'o', 'o', 'l', 1};
 /* The checksum of headers: their key is in what it protects. */
 static const struct m5_hash_key header_key = {.k0 = 0x6d35, .k1 = 0x73706f6f6c};
 
-static uint64_t read_u64(const uint8_t *p)
-{
-    return (uint64_t)m5_read_u32(p) << 32 | m5_read_u32(p + 4);
-}
-
-static void write_u64(uint8_t *p, uint64_t value)
-{
-    m5_write_u32(m5_write_u32(p, (uint32_t)(value >> 32)), (uint32_t)value);
-}
-
 __attribute__((format(printf, 3, 4))) static enum mqtt5_error fail(struct m5_spool_file *file,
                                                                    enum mqtt5_error error,
                                                                    const char *format, ...)
@@ -155,14 +145,14 @@ static bool sync_folder(const char *path)
 
 static void take_key(struct m5_spool_file *file, const uint8_t *bytes)
 {
-    file->key = (struct m5_hash_key){.k0 = read_u64(bytes), .k1 = read_u64(bytes + 8)};
+    file->key = (struct m5_hash_key){.k0 = m5_read_u64(bytes), .k1 = m5_read_u64(bytes + 8)};
     file->marker = (uint32_t)m5_hash(&file->key, m5_bytes(magic, sizeof magic)) | 1;
 }
 
 static bool read_header_copy(struct m5_spool_file *file, const uint8_t *copy)
 {
     const uint64_t sum = m5_hash(&header_key, m5_bytes(copy, HEADER_SUMMED));
-    if (memcmp(copy, magic, sizeof magic) != 0 || read_u64(copy + HEADER_SUMMED) != sum)
+    if (memcmp(copy, magic, sizeof magic) != 0 || m5_read_u64(copy + HEADER_SUMMED) != sum)
         return false;
     take_key(file, copy + sizeof magic);
     return true;
@@ -176,7 +166,7 @@ static enum mqtt5_error write_header(struct m5_spool_file *file)
     if (getrandom(header + sizeof magic, 16, 0) != 16)
         return fail_errno(file);
     take_key(file, header + sizeof magic);
-    write_u64(header + HEADER_SUMMED, m5_hash(&header_key, m5_bytes(header, HEADER_SUMMED)));
+    m5_write_u64(header + HEADER_SUMMED, m5_hash(&header_key, m5_bytes(header, HEADER_SUMMED)));
     memcpy(header + HEADER_COPY, header, HEADER_COPY);
     if (!write_all(file->fd, header, sizeof header, 0) || fdatasync(file->fd) != 0) {
         const enum mqtt5_error error = fail_errno(file);
@@ -288,7 +278,7 @@ uint64_t m5_spool_record_bytes(uint32_t size)
 static void make_state(const struct m5_spool_file *file, uint64_t id, uint32_t mark, uint8_t *out)
 {
     uint8_t text[12];
-    write_u64(text, id);
+    m5_write_u64(text, id);
     m5_write_u32(text + 8, mark);
     const uint64_t check = m5_hash(&file->key, m5_bytes(text, sizeof text));
     m5_write_u32(m5_write_u32(out, mark), (uint32_t)check);
@@ -338,7 +328,7 @@ static const uint8_t *fetch(struct m5_spool_file *file, uint64_t offset, size_t 
 /* Tells whether @p bytes are a whole record with its message, but for the state. */
 static bool is_whole(const struct m5_spool_file *file, const uint8_t *bytes, uint32_t size)
 {
-    return read_u64(bytes) == sum_of(file, bytes, size);
+    return m5_read_u64(bytes) == sum_of(file, bytes, size);
 }
 
 /* Tells whether a whole record lies at @p offset. */
@@ -349,7 +339,7 @@ static bool is_record(struct m5_spool_file *file, uint64_t offset, uint64_t size
     if (bytes == NULL || m5_read_u32(bytes + SUMMED_OFFSET) != file->marker)
         return false;
     *out = (struct m5_spool_record){
-        .id = read_u64(bytes + ID_OFFSET),
+        .id = m5_read_u64(bytes + ID_OFFSET),
         .offset = offset,
         .size = m5_read_u32(bytes + SIZE_OFFSET),
     };
@@ -387,10 +377,10 @@ enum mqtt5_error m5_spool_file_append(struct m5_spool_file *file, uint64_t id, u
     uint8_t *record = file->buffer;
     make_state(file, id, mark, record + STATE_OFFSET);
     m5_write_u32(m5_write_u32(record + SUMMED_OFFSET, file->marker), size);
-    write_u64(record + ID_OFFSET, id);
+    m5_write_u64(record + ID_OFFSET, id);
     uint8_t *end = m5_copy(record + M5_SPOOL_RECORD_SIZE, message);
     memset(end, 0, bytes - (size_t)(end - record));
-    write_u64(record, sum_of(file, record, size));
+    m5_write_u64(record, sum_of(file, record, size));
     if (!write_all(file->fd, record, bytes, file->end)) {
         const enum mqtt5_error error = fail_errno(file);
         (void)!ftruncate(file->fd, (off_t)file->end);
@@ -409,7 +399,7 @@ enum mqtt5_error m5_spool_file_read(struct m5_spool_file *file,
         fetch(file, record->offset, M5_SPOOL_RECORD_SIZE + record->size, 0, &error);
     if (error != MQTT5_OK)
         return error;
-    if (bytes == NULL || read_u64(bytes + ID_OFFSET) != record->id ||
+    if (bytes == NULL || m5_read_u64(bytes + ID_OFFSET) != record->id ||
         m5_read_u32(bytes + SIZE_OFFSET) != record->size || !is_whole(file, bytes, record->size))
         return fail(file, MQTT5_ERR_IO, "a message is damaged");
     *out = m5_bytes(bytes + M5_SPOOL_RECORD_SIZE, record->size);
