@@ -454,8 +454,8 @@ void m5_conn_alarm(struct m5_conn *conn)
         return;
     /* One and a half times the keep-alive [MQTT-3.1.2-22]. The alarm is not moved by every packet:
      * it looks when it rings. */
-    if (is_throttled(conn))
-        conn->last_packet_ms = shard->now_ms; /* we do not listen */
+    if (is_throttled(conn) || conn->corked)
+        conn->last_packet_ms = shard->now_ms; /* we do not listen, or it waits for us */
     uint64_t due = conn->last_packet_ms + conn->keep_alive_s * 1500u;
     m5_delivery_trim(shard, conn->session);
     if (due > shard->now_ms) {

@@ -182,6 +182,7 @@ static void let_go(struct m5_shard *shard, const struct m5_hold_entry *entry)
     case M5_HOLD_CONN:
         if (held->conn != NULL) {
             held->conn->corked = false;
+            held->conn->last_packet_ms = shard->now_ms; /* it has waited for the CONNACK */
             m5_conn_touch(held->conn);
         }
         break;

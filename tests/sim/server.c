@@ -413,6 +413,8 @@ static void read_connack(struct sim_world *world, struct sim_link *link,
     }
     const struct mqtt5_connack *connack = &packet.as.connack;
     bool present = connack->session_present;
+    link->last_packet_ms = link->last_fed_ms =
+        world->now_ms; /* the client may have waited for it */
     if (sim_lie(world, SIM_BREAK_SESSION_PRESENT))
         present = !present;
     sim_log(world, "link %llu of c%llu: CONNACK %llu, session present %llu", link->number,
