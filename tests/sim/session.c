@@ -270,6 +270,8 @@ void sim_session_keep_alive(struct sim_world *world, struct sim_link *link)
 {
     if (link->conn == NULL || !link->accepted || link->end != SIM_ALIVE || link->keep_alive_s == 0)
         return;
+    if (!link->connack_seen) /* the client waits for it */
+        link->last_packet_ms = link->last_fed_ms = world->now_ms;
     if (sim_lie(world, SIM_BREAK_KEEP_ALIVE))
         link->last_packet_ms = link->last_fed_ms = 0;
     uint64_t allowed_ms = (uint64_t)link->keep_alive_s * 1500;
