@@ -1,7 +1,5 @@
 # The same messages over TLS, WebSocket and both, by clients that nobody here wrote.
 # SPDX-License-Identifier: MIT OR Apache-2.0
-import base64
-
 from harness.broker import TLS, WS, WSS
 from harness.peer import V5, V31, V311, VERSION_NAMES
 from harness.registry import test
@@ -160,41 +158,3 @@ def wills_over_each(ctx):
                                                                'yes').connect().drop()
     equal(sorted(m.topic for m in watcher.receive(3)),
           sorted(f'will/torn-{t}' for t in ALL), 'wills')
-
-
-@test(limit_s=60, not_mosquitto='our programs need no test against Mosquitto here')
-def our_programs_over_each(ctx):
-    """pub and sub by URL: mqtts, ws and wss, every QoS, up to a mebibyte."""
-    ctx.own_broker(listeners=ALL)
-    big = payload(1 << 20)
-    for transport in ALL:
-        url = ctx.broker.url(transport)
-        trust = [] if transport == WS else ['--ca-cert', ctx.broker.authority.file]
-        watcher = ctx.ours('sub', '--url', url, *trust, '-t', f'{transport}/#', '-q', '2',
-                           '--base64', '-n', '4')
-        watcher.error_lines.wait_for(lambda line: 'Subscribed' in line)
-        for qos in '012':
-            ctx.ours('pub', '--url', url, *trust, '-t', f'{transport}/{qos}', '-m', 'small', '-q',
-                     qos).succeed()
-        ctx.ours('pub', '--url', url, *trust, '-t', f'{transport}/big', '-s', '-q', '1',
-                 stdin=big).succeed()
-        lines = watcher.succeed().split()
-        equal([base64.b64decode(line) == b'small' for line in lines[:3]], [True] * 3,
-              f'small messages over {transport}')
-        equal(base64.b64decode(lines[3]) == big, True, f'the large message over {transport}')
-
-
-@test(not_mosquitto='our programs need no test against Mosquitto here')
-def our_programs_trust_no_stranger(ctx):
-    """Without the right authority, or under another name: exit 1, with words; --insecure goes."""
-    broker = ctx.own_broker(listeners=(TLS, WSS))
-    other = type(broker.authority)(broker.folder, 'other')
-    right = ['--ca-cert', broker.authority.file]
-    for transport in (TLS, WSS):
-        pub = ['pub', '--url', broker.url(transport), '-t', 'x', '-m', 'x', '-q', '1']
-        for more in ([], ['--ca-cert', other.file], [*right, '--tls-server-name', 'evil.example']):
-            child = ctx.ours(*pub, *more)
-            equal(child.wait(), 1, f'exit status with {more} over {transport}')
-            assert 'certificate' in child.stderr, f'it said: {child.stderr}'
-        ctx.ours(*pub, *right).succeed()
-        ctx.ours(*pub, '--insecure').succeed()
