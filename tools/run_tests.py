@@ -173,7 +173,10 @@ def sim_suites(options):
     # The simulator's checks, checked: each lie about what was seen must be noticed.
     lies = Suite('sim_lies', [str(BUILD / 'release/mqtt5_sim'), '--break', 'all'], ('release',),
                  must_count=True)
-    return [one('sim', 'release', options.seed, options.seeds), lies,
+    found = Suite('sim_found', [str(BUILD / 'release/mqtt5_sim'), '--list',
+                                str(ROOT / 'tests/sim/seeds.txt')], ('release',),
+                  must_count=True, show=r'.*\bseed')
+    return [one('sim', 'release', options.seed, options.seeds), lies, found,
             one('sim_asan', 'asan', options.seed + options.seeds, max(1, options.seeds // 20))]
 
 

@@ -11,9 +11,9 @@
 static const char usage[] =
     "usage: mqtt5_sim [--seed N] [--seeds N] [--shards N] [--clients N] [--steps N] [--disk "
     "yes|no]\n"
-    "                 [--verbose] [--break RULE|all]\n"
+    "                 [--verbose] [--break RULE|all] [--list FILE]\n"
     "Runs a simulated broker from each of N seeds. --break tells one lie about what was seen and\n"
-    "expects that the check for it fires.\n";
+    "expects that the check for it fires. --list runs the seeds that FILE begins its lines with.\n";
 
 /* Seeds that --break may need until the moment for its lie comes. */
 #define LIE_SEEDS_MAX 60u
@@ -21,7 +21,8 @@ static const char usage[] =
 struct arguments {
     struct sim_options options;
     uint64_t seeds;
-    bool lies; /* self-test: `lie` to `lie_last` */
+    const char *list; /* NULL: none */
+    bool lies;        /* self-test: `lie` to `lie_last` */
     enum sim_break lie_last;
 };
 
@@ -127,6 +128,29 @@ static int run_seeds(const struct arguments *arguments)
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Seeds that once found something, with a disk. */
+static int run_list(const struct arguments *arguments)
+{
+    char line[200];
+    uint64_t passed = 0, failed = 0;
+    struct sim_options options = arguments->options;
+    options.disk = SIM_DISK_YES;
+    FILE *file = fopen(arguments->list, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        char *end;
+        options.seed = strtoull(line, &end, 10);
+        if (end == line)
+            continue;
+        bool good = !run(&options, true).failed;
+        passed += good;
+        failed += !good;
+    }
+    if (file != NULL)
+        fclose(file);
+    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
+    return passed > 0 && failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 static bool lie_is_noticed(const struct arguments *arguments, enum sim_break lie)
 {
     struct sim_options options = arguments->options;
@@ -186,6 +210,10 @@ static bool parse_option(const char *name, const char *text, struct arguments *o
     uint64_t number;
     if (strcmp(name, "--break") == 0)
         return parse_lie(text, out);
+    if (strcmp(name, "--list") == 0) {
+        out->list = text;
+        return true;
+    }
     if (strcmp(name, "--disk") == 0) {
         out->options.disk = *text == 'y' ? SIM_DISK_YES : SIM_DISK_NO;
         return strcmp(text, "yes") == 0 || strcmp(text, "no") == 0;
@@ -236,5 +264,7 @@ int main(int argc, char **argv)
         __sanitizer_set_death_callback(on_death);
     else
         signal(SIGSEGV, on_trap);
+    if (arguments.list != NULL)
+        return run_list(&arguments);
     return arguments.lies ? run_lies(&arguments) : run_seeds(&arguments);
 }
