@@ -172,7 +172,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     const struct mqtt5_bytes rest = m5_bytes(data + 1, size - 1);
-    const size_t piece = data[0] < 128 ? SIZE_MAX : 1 + data[0] % 64;
+    const size_t piece = data[0] < 128 ? SIZE_MAX : 1u + data[0] % 64u;
     switch (data[0] % 5) {
     case 0: feed_server(rest, piece); break;
     case 1: feed_client(rest, piece); break;

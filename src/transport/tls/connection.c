@@ -32,7 +32,7 @@
 #define TICKET_LIFETIME_S     7200u /* their keys change after three times that */
 #define RECORD_TYPE_ALERT     21
 #define RECORD_TYPE_HANDSHAKE 22
-#define PEER_ENDED            GNUTLS_E_PREMATURE_TERMINATION /* by close_notify: pull() knows no other end */
+#define PEER_ENDED            GNUTLS_E_PREMATURE_TERMINATION /* by close_notify */
 #define HOST_SIZE_MAX         255u
 
 struct connection {

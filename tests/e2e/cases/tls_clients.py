@@ -1,4 +1,4 @@
-# Who comes in over TLS: client certificates and what they prove, pre-shared keys, revocation, names.
+# Who comes in over TLS: client certificates and what they prove, shared keys, revocation, names.
 # SPDX-License-Identifier: MIT OR Apache-2.0
 import hashlib
 import json
