@@ -139,11 +139,49 @@ static void case_30_all_numbers_at_one_end_serve(void **state)
     free(rig);
 }
 
+/* ---- what can change while the broker runs ---- */
+
+/* Fields of the engine's configuration that it takes while it runs. */
+static const struct {
+    size_t begin, end;
+} live[] = {
+#define X(field)                                        \
+    {offsetof(struct m5_config, options.config.field),  \
+     offsetof(struct m5_config, options.config.field) + \
+         sizeof(((struct mqtt5_broker_config *)NULL)->field)},
+    M5_CONFIG_LIVE(X)
+#undef X
+};
+
+static void check_liveness(void *ctx, const char *path, const struct m5_key *key, const void *base)
+{
+    const struct m5_config *config = (const struct m5_config *)ctx;
+    const char *field = (const char *)base + key->offset, *start = (const char *)config;
+    const char *engine = (const char *)&config->options.config;
+    bool is_live = false;
+    if (field < engine || field >= engine + sizeof config->options.config)
+        return;
+    for (size_t i = 0; i < sizeof live / sizeof *live; i++)
+        is_live = is_live || (field >= start + live[i].begin && field < start + live[i].end);
+    if (is_live == key->needs_restart)
+        fail_msg("%s %s, says the engine", path, is_live ? "counts at once" : "needs a restart");
+}
+
+static void the_schema_knows_what_needs_a_restart(void **state)
+{
+    (void)state;
+    struct m5_config *config = m5_config_new(&m5_libc_allocator);
+    assert_non_null(config);
+    m5_config_walk(config, check_liveness, config);
+    m5_config_free(config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(case_30_every_number_at_its_ends_serves),
         cmocka_unit_test(case_30_all_numbers_at_one_end_serve),
+        cmocka_unit_test(the_schema_knows_what_needs_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,11 +195,10 @@ static const struct m5_key log_keys[] = {
 };
 static const struct m5_section log_config = {.keys = log_keys, .size = sizeof(struct m5_config)};
 
-#define RATE(key, who, field, kind, key_flag, placeholder, text)                        \
-    {                                                                                   \
-        .name = key, .type = M5_KEY_##kind, ENGINE(who.field), .most = UINT32_MAX,      \
-        .standard = "0", .flag = key_flag, .value = placeholder, .needs_restart = true, \
-        .help = text                                                                    \
+#define RATE(key, who, field, kind, key_flag, placeholder, text)                   \
+    {                                                                              \
+        .name = key, .type = M5_KEY_##kind, ENGINE(who.field), .most = UINT32_MAX, \
+        .standard = "0", .flag = key_flag, .value = placeholder, .help = text      \
     }
 #define RATES(who, name, whose)                                                      \
     RATE("messages_in", who, messages_in, INTEGER, name "-messages-in", "N",         \
@@ -248,7 +247,6 @@ static const struct m5_key rates_keys[] = {
      .standard = "1s",
      .flag = "rate-burst",
      .value = "TIME",
-     .needs_restart = true,
      .help = "what may pass at once, after a rest, is worth so long"},
     {.name = "action",
      .type = M5_KEY_CHOICE,
@@ -257,7 +255,6 @@ static const struct m5_key rates_keys[] = {
      .standard = "wait",
      .flag = "rate-action",
      .value = "wait|refuse|disconnect",
-     .needs_restart = true,
      .help = "what happens to a message that comes too soon: it is not read yet, it is answered "
              "0x97 (QoS 0: dropped), or the client is disconnected with 0x96"},
     {.name = NULL},
@@ -554,11 +551,11 @@ static const struct m5_key root_keys[] = {
      .help = "payload of a retained message"},
     NUMBER("memory_max", memory_max, SIZE, 0, SIZE_MAX, "0", "memory-max", "SIZE",
            "memory of the engine; 0 = 3/4 of the machine's"),
-    NUMBER("connections_per_user_max", connections_per_user_max, INTEGER, 0, UINT32_MAX, "0",
-           "connections-per-user-max", "N", "connections of one user at a time"),
-    NUMBER("connections_per_address_max", connections_per_address_max, INTEGER, 0, UINT32_MAX, "0",
-           "connections-per-address-max", "N",
-           "connected clients of one address (IPv6: of a /64) at a time"),
+    LIVE("connections_per_user_max", connections_per_user_max, INTEGER, 0, UINT32_MAX, "0",
+         "connections-per-user-max", "N", "connections of one user at a time"),
+    LIVE("connections_per_address_max", connections_per_address_max, INTEGER, 0, UINT32_MAX, "0",
+         "connections-per-address-max", "N",
+         "connected clients of one address (IPv6: of a /64) at a time"),
     NUMBER("subscriptions_per_user_max", subscriptions_per_user_max, INTEGER, 0, UINT32_MAX, "0",
            "subscriptions-per-user-max", "N", "subscriptions of all sessions of one user"),
     {.group = "Rates (0 = none)",
@@ -572,21 +569,18 @@ static const struct m5_key root_keys[] = {
      ENGINE(rate_per_client.messages_in),
      .most = UINT32_MAX,
      .sample = "1000",
-     .needs_restart = true,
      .help = "another name of rates.per_client.messages_in"},
     {.name = "max_bandwidth_per_client",
      .type = M5_KEY_SIZE,
      ENGINE(rate_per_client.bytes_in),
      .most = UINT32_MAX,
      .sample = "1MiB",
-     .needs_restart = true,
      .help = "another name of rates.per_client.bytes_in"},
     {.name = "max_outbound_rate_per_client",
      .type = M5_KEY_INTEGER,
      ENGINE(rate_per_client.messages_out),
      .most = UINT32_MAX,
      .sample = "1000",
-     .needs_restart = true,
      .help = "another name of rates.per_client.messages_out"},
     {.group = "Behaviour",
      .name = "queue_policy",
