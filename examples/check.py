@@ -10,6 +10,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 TIMEOUT_S = 60
@@ -32,6 +33,30 @@ def run(program, *arguments):
     if done.returncode != 0:
         sys.exit(f'{program} ended with {done.returncode}: {done.stdout}{done.stderr}')
     return done.stdout
+
+
+def check_tls(folder):
+    """A client that knows who vouches for the broker, and one that does not."""
+    with tempfile.TemporaryDirectory() as place:
+        certificate, key = f'{place}/cert.pem', f'{place}/key.pem'
+        subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
+                        'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj',
+                        '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost',
+                        '-keyout', key, '-out', certificate],
+                       check=True, capture_output=True, timeout=TIMEOUT_S)
+        with subprocess.Popen([folder / 'broker_with_tls', certificate, key, '0'],
+                              stdout=subprocess.PIPE, text=True) as broker:
+            try:
+                for url in broker.stdout.readline().split():
+                    if run(folder / 'secure_client', url, certificate) != \
+                            'told the server that CA vouches for\n':
+                        sys.exit('secure_client printed something else')
+                    done = subprocess.run([folder / 'secure_client', url], capture_output=True,
+                                          text=True, check=False, timeout=TIMEOUT_S)
+                    if done.returncode != 1 or '(MQTT5_ERR_TLS)' not in done.stderr:
+                        sys.exit(f'secure_client trusts a stranger: {done}')
+            finally:
+                broker.terminate()
 
 
 def check_programs(folder):
@@ -70,3 +95,4 @@ def check_programs(folder):
 if __name__ == '__main__':
     check_docs()
     check_programs(pathlib.Path(sys.argv[1]))
+    check_tls(pathlib.Path(sys.argv[1]))
