@@ -282,19 +282,23 @@ bool m5_issuer_adopt(struct m5_issuer *issuer, struct m5_jwt_keys *keys)
 
 /* ---- tokens ---- */
 
-/* Wakes the thread, unless it has asked just now. True when new keys may be coming. */
-static bool want_keys(struct m5_issuer *issuer)
+/* Wakes the thread, unless it has asked just now. */
+static void want_keys(struct m5_issuer *issuer)
 {
-    if (!issuer->has_thread)
-        return false;
     pthread_mutex_lock(&issuer->lock);
-    const bool due = issuer->asked_ms == 0 || read_clock() - issuer->asked_ms >= UNKNOWN_KEY_MS;
-    if (due) {
+    if (issuer->asked_ms == 0 || read_clock() - issuer->asked_ms >= UNKNOWN_KEY_MS) {
         issuer->wanted = true;
         pthread_cond_signal(&issuer->wake);
     }
     pthread_mutex_unlock(&issuer->lock);
-    return due;
+}
+
+/* A token with a key that we do not have may be good all the same: its issuer may have a new one.
+ * Who shows it is not to be locked out for that. */
+static bool may_be_good(const struct m5_issuer *issuer, struct mqtt5_bytes token)
+{
+    return issuer->has_thread &&
+           (issuer->options->issuer == NULL || m5_jwt_says_issuer(token, issuer->options->issuer));
 }
 
 /* "prefix:sub": with a prefix, a colon in the subject could make it another prefix's. */
@@ -324,13 +328,12 @@ enum m5_issuer_answer m5_issuer_verify(struct m5_issuer *issuer, struct mqtt5_by
         .clock_skew_s = options->clock_skew_s != 0 ? options->clock_skew_s : SKEW_S};
     struct m5_jwt_claims claims;
     const struct m5_jwt_keys *keys = m5_snapshot_get(&issuer->keys, NULL);
-    if (keys == NULL) {
+    const char *why =
+        keys != NULL ? m5_jwt_verify(keys, &rules, token, now_s, &claims) : m5_jwt_no_key;
+    if (why == m5_jwt_no_key && may_be_good(issuer, token)) {
         want_keys(issuer);
         return M5_ISSUER_UNKNOWN;
     }
-    const char *why = m5_jwt_verify(keys, &rules, token, now_s, &claims);
-    if (why == m5_jwt_no_key && want_keys(issuer))
-        return M5_ISSUER_UNKNOWN;
     if (why != NULL)
         return M5_ISSUER_WRONG;
     const bool named = name_user(issuer, &claims, out);

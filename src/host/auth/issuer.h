@@ -33,7 +33,7 @@ void m5_issuer_free(struct m5_issuer *issuer); /* ends its thread; accepts NULL 
 enum m5_issuer_answer {
     M5_ISSUER_RIGHT,
     M5_ISSUER_WRONG,
-    M5_ISSUER_UNKNOWN /* it has no keys yet, or none for this token and is asking for new ones */
+    M5_ISSUER_UNKNOWN /* it has no key for this token, and asks its URL for new ones */
 };
 
 /* @p now_s is Unix time. On RIGHT *@p out says who it is. */

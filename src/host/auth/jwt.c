@@ -336,3 +336,21 @@ void m5_jwt_claims_fini(struct m5_jwt_claims *claims)
     json_decref(claims->payload);
     *claims = (struct m5_jwt_claims){0};
 }
+
+bool m5_jwt_says_issuer(struct mqtt5_bytes token, const char *issuer)
+{
+    struct parts parts;
+    size_t size = 0;
+    const char *why;
+    if (token.len > M5_JWT_SIZE_MAX || !split(token, &parts))
+        return false;
+    uint8_t *text = malloc(parts.payload.len + 1);
+    json_t *claims = NULL;
+    if (text != NULL &&
+        m5_base64_decode(parts.payload, M5_BASE64_URL, text, parts.payload.len, &size))
+        claims = m5_jwt_json(m5_bytes(text, size), &why);
+    const bool says = claims != NULL && is_text(json_object_get(claims, "iss"), issuer);
+    json_decref(claims);
+    free(text);
+    return says;
+}

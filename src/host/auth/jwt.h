@@ -75,6 +75,9 @@ void m5_jwt_claims_fini(struct m5_jwt_claims *claims); /* accepts a zeroed one *
 const char *m5_jwt_verify(const struct m5_jwt_keys *keys, const struct m5_jwt_rules *rules,
                           struct mqtt5_bytes token, uint64_t now_s, struct m5_jwt_claims *out);
 
+/* Whether the token says that it is from @p issuer; nothing of it is verified. */
+bool m5_jwt_says_issuer(struct mqtt5_bytes token, const char *issuer);
+
 /* The signature alone (a JWS): on NULL, @p payload has what was signed; free() its data. */
 const char *m5_jws_verify(const struct m5_jwt_keys *keys, struct mqtt5_bytes token,
                           struct m5_text *payload);
