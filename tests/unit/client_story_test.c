@@ -356,7 +356,7 @@ static uint64_t drive(struct m5_link *link, struct m5_link_failure *failure)
 static void refused_addresses_are_passed_over(void **state)
 {
     (void)state;
-    struct m5_link_failure failure = {""};
+    struct m5_link_failure failure = {.text = ""};
     struct m5_address addresses[3] = {local("127.0.0.1", 0), local("127.0.0.2", 0),
                                       local("127.0.0.3", 0)};
     for (int i = 0; i < 2; i++)
@@ -379,7 +379,7 @@ static void refused_addresses_are_passed_over(void **state)
 static void silent_addresses_are_raced(void **state)
 {
     (void)state;
-    struct m5_link_failure failure = {""};
+    struct m5_link_failure failure = {.text = ""};
     struct m5_address addresses[2] = {local("127.0.0.1", 0), local("127.0.0.2", 0)};
     const int deaf = listen_at(&addresses[0], 0), listener = listen_at(&addresses[1], 1);
     int fillers[8]; /* a full backlog: the kernel does not answer any more */
