@@ -88,7 +88,8 @@ endforeach()
 
 # Unit tests with threads in them, which it looks at as well.
 foreach(name IN ITEMS client_host_test client_testbroker_test test_broker_test
-        auth_guard_test auth_verifier_test auth_policy_test store_store_test store_fault_test)
+        auth_guard_test auth_verifier_test auth_policy_test auth_chain_test host_auth_test
+        store_store_test store_fault_test)
     if(TARGET ${name})
         add_dependencies(thread_tests ${name})
         set_tests_properties(${name} PROPERTIES LABELS "unit;threads")
