@@ -27,8 +27,9 @@ static inline bool m5_bytes_equal(struct mqtt5_bytes a, struct mqtt5_bytes b)
 /* memcpy that takes empty views with NULL data. */
 static inline uint8_t *m5_copy(uint8_t *out, struct mqtt5_bytes from)
 {
-    if (from.len > 0)
-        memcpy(out, from.data, from.len);
+    if (from.len == 0)
+        return out; /* perhaps NULL, to which nothing may be added */
+    memcpy(out, from.data, from.len);
     return out + from.len;
 }
 

@@ -101,6 +101,8 @@ static void check_conns(const struct m5_shard *shard)
         M5_ASSERT(conn->partial_size <= conn->partial_capacity);
         M5_ASSERT(conn->held == NULL || (conn->held->conn == conn && conn->held->entries > 0));
         M5_ASSERT(!conn->corked || conn->held != NULL);
+        M5_ASSERT(conn->meter == NULL ||
+                  (conn->meter->conn == conn && conn->state == M5_CONN_OPEN));
         const struct m5_exchange *exchange = conn->exchange;
         M5_ASSERT(exchange == NULL || exchange->conn == conn);
         M5_ASSERT(conn->state != M5_CONN_OPEN || conn->check == M5_CHECK_NONE ||

@@ -441,8 +441,8 @@ void m5_quota_unsubscribed(struct m5_shard *shard, const struct m5_principal *wh
         return;
     m5_spin_lock(&table->lock);
     struct m5_quota *quota = find(table, &key);
-    M5_ASSERT(quota != NULL);
-    use(table, quota, &quota->subscriptions, false);
+    if (quota != NULL && quota->subscriptions > 0)
+        use(table, quota, &quota->subscriptions, false);
     m5_spin_unlock(&table->lock);
 }
 

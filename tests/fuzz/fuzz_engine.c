@@ -370,6 +370,11 @@ static struct mqtt5_broker_config configuration(bool small)
     config.output_bytes_max = 2000;
     config.retained_messages_max = 2;
     config.sessions_max = 5;
+    config.rate_per_client.messages_in = 20;
+    config.rate_per_user.messages_out = 20;
+    config.rate_per_user.bytes_in = 2000;
+    config.connections_per_user_max = 3;
+    config.subscriptions_per_user_max = 3;
     config.subscriptions_max = 6;
     config.topic_levels_max = 8;
     config.user_properties_max = 2;
@@ -389,6 +394,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.shard_count = 1 + (first & 3u) % SHARDS_MAX;
     struct mqtt5_broker_config config = configuration((first >> 2 & 1) != 0);
     config.shared_strategy = (enum mqtt5_shared_strategy)((first >> 3) % 6u);
+    config.rate_action = (enum mqtt5_rate_action)((first >> 3) % 3u);
     const struct m5_access access = {.allow_everything = true, .connect = may_connect};
     struct m5_engine_env env = {.allocator = &world.heap.table,
                                 .access = &access,

@@ -376,6 +376,8 @@ static struct m5_engine *engine_new(struct world *world)
     struct mqtt5_broker_config config;
     mqtt5_broker_config_init(&config);
     config.allow_anonymous = true;
+    config.rate_per_client.messages_in = config.rate_per_client.messages_out = 1000000;
+    config.subscriptions_per_user_max = 1000;
     struct m5_engine_env env = {.allocator = &world->memory.table,
                                 .shard_count = SHARDS,
                                 .seed = {1, 2, 3, 4},
