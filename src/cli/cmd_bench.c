@@ -189,7 +189,8 @@ static struct m5_address unix_address(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct m5_address out = {.size = sizeof address};
-    snprintf(address.sun_path, sizeof address.sun_path, "%.107s", path); /* the URL's reader: it fits */
+    snprintf(address.sun_path, sizeof address.sun_path, "%.107s",
+             path); /* the URL's reader: it fits */
     memcpy(&out.storage, &address, sizeof address);
     return out;
 }

@@ -213,7 +213,7 @@ static size_t write_large(char *out, size_t size, unsigned count)
     size_t at = sizeof plain_request - 3;
     memcpy(out, plain_request, at);
     for (unsigned i = 0; i < count; i++)
-        at += (size_t)sprintf(out + at, "X%u: \r\n", i);
+        at += (size_t)snprintf(out + at, 16, "X%u: \r\n", i);
     if (size > 0) {
         memset(out + at, 'f', size - at - 4);
         memcpy(out + at, "Filler: ", 8);

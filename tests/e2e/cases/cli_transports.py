@@ -85,7 +85,8 @@ def strangers_are_not_trusted(ctx):
     other = type(broker.authority)(broker.folder, 'other')
     for transport in (TLS, WSS):
         url = ['-U', broker.url(transport)]
-        refuse(ctx, url, 'issued by somebody we do not trust', '--ca-cert FILE', broker.url(transport))
+        refuse(ctx, url, 'issued by somebody we do not trust', '--ca-cert FILE',
+               broker.url(transport))
         refuse(ctx, [*url, '--ca-cert', other.file], 'issued by somebody we do not trust')
         refuse(ctx, [*url, '--ca-cert', broker.authority.file, '--tls-server-name', 'a.example'],
                'is for', 'not for a.example')
