@@ -359,6 +359,7 @@ OURS_SWITCHES = {
 OURS_CHOICES = {
     "queue_policy": ["drop_newest", "drop_oldest"],
     "durability": ["strict", "relaxed", "memory"],
+    "rate_action": ["wait", "refuse", "disconnect"],
     "shared_strategy": ["round_robin", "random", "sticky", "least_inflight", "hash_topic",
                         "hash_clientid"],
 }
@@ -371,8 +372,9 @@ def ours(key, value):
                 for w in ("--durability-for", "=".join(rule.rsplit(":", 1)))]
     if key == "allow_anonymous":
         raise Skip("the command line allows anonymous clients on loopback")
-    if key.startswith("rate_") or "_per_user_" in key or "_per_address_" in key:
-        raise Skip("the command line has no flag for " + key)
+    rate = re.fullmatch(r"rate_per_(client|user|address)\.(\w+)", key)
+    if rate:
+        return [f"--{rate[1]}-{rate[2].replace('_', '-')}", value]
     if key in OURS_SWITCHES:
         return [] if value == "1" else [OURS_SWITCHES[key]]
     if key in OURS_CHOICES:
