@@ -394,7 +394,7 @@ static void rules_decide_by_type_and_priority(void **state)
     assert_int_equal(asks("", "c", WRITE, "a/c"), 'U'); /* no group for them */
 }
 
-static void names_in_patterns(void **state)
+static void case_46_names_in_patterns(void **state)
 {
     (void)state;
     err("createRole", "'rolename':'r'", NULL);
@@ -657,7 +657,7 @@ int main(void)
         TEST(what_is_deleted_is_gone_everywhere),
         TEST(defaults),
         TEST(rules_decide_by_type_and_priority),
-        TEST(names_in_patterns),
+        TEST(case_46_names_in_patterns),
         TEST(own_roles_before_groups),
         TEST(who_is_welcome),
         TEST(passwords_are_verified),

@@ -88,7 +88,7 @@ static void a_listener_is_full(void **state)
     bench_fini(&bench);
 }
 
-static void an_address_is_crowded(void **state)
+static void case_44_an_address_is_crowded(void **state)
 {
     (void)state;
     struct bench bench;
@@ -194,7 +194,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_limits_nothing_is_counted),
         cmocka_unit_test(a_listener_is_full),
-        cmocka_unit_test(an_address_is_crowded),
+        cmocka_unit_test(case_44_an_address_is_crowded),
         cmocka_unit_test(an_address_is_hasty),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(without_memory_nobody_comes_in),
