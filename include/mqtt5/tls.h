@@ -33,7 +33,9 @@ enum mqtt5_tls_client_certificate {
     MQTT5_TLS_CLIENT_CERTIFICATE_REQUIRED
 };
 
-/** What of a verified client certificate is the user name. */
+/** What of a verified client certificate is the user name [MQTT-1.5.4-1]: 1 to 255 bytes of UTF-8
+ *  without control characters. A certificate that does not give one is refused. With another than
+ *  NONE, the identity of a pre-shared key is the user name, too. */
 enum mqtt5_tls_identity {
     MQTT5_TLS_IDENTITY_NONE,       /**< nothing: the client authenticates in MQTT */
     MQTT5_TLS_IDENTITY_CN,         /**< the common name of its subject */
@@ -48,7 +50,8 @@ struct mqtt5_tls_server_options {
     const struct mqtt5_tls_credential *credentials;
     size_t credential_count;
     const char *ca_file;  /**< who vouches for clients: a file or a folder; NULL = nobody */
-    const char *crl_file; /**< revoked client certificates, PEM or DER; NULL = none */
+    const char *crl_file; /**< revoked client certificates, PEM or DER; NULL = none; it is an error
+                               when its next update is past */
     enum mqtt5_tls_client_certificate client_certificate; /**< NONE */
     enum mqtt5_tls_identity identity;                     /**< NONE */
     const char *identity_file; /**< lines "fingerprint:username"; for IDENTITY_FINGERPRINT */

@@ -88,7 +88,7 @@ static void both_versions_in_pieces_of_every_size(void **state)
         exchange(&rig, 1, piece);
         exchange(&rig, 64, piece);
         exchange(&rig, 16384, piece);
-        exchange(&rig, 50000, piece);
+        exchange(&rig, piece >= 1000 ? 50000 : 16385, piece);
         assert_true(m5_tls_peer(rig.server.transport, &peer));
         assert_string_equal(peer.version, version);
         assert_string_equal(peer.alpn, "mqtt");

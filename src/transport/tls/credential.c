@@ -31,14 +31,20 @@ static bool import_chain(struct m5_tls_pair *pair, const struct m5_tls_blob *blo
     return true;
 }
 
-static bool fail_key(int result, const char *name, bool has_password, struct m5_tls_error *error)
+/* True for PKCS #8 that is encrypted, without trying. */
+static bool is_locked(const gnutls_datum_t *data, gnutls_x509_crt_fmt_t format)
 {
+    unsigned schema = 0;
+    const int result = gnutls_pkcs8_info(data, format, &schema, NULL, NULL, NULL, NULL, NULL);
+    return result == 0 || result == GNUTLS_E_UNKNOWN_CIPHER_TYPE;
+}
+
+static bool fail_key(int result, const char *name, bool lacks_password, struct m5_tls_error *error)
+{
+    if (lacks_password)
+        return m5_tls_fail(error, "%s: the private key is encrypted; give its password", name);
     if (result == GNUTLS_E_DECRYPTION_FAILED)
-        return m5_tls_fail(error,
-                           has_password
-                               ? "%s: the private key cannot be decrypted; is the password "
-                                 "right?"
-                               : "%s: the private key is encrypted; give its password",
+        return m5_tls_fail(error, "%s: the private key cannot be decrypted; is the password right?",
                            name);
     return m5_tls_fail(error, "%s: no private key can be read from it (%s); PEM or DER is wanted",
                        name, gnutls_strerror(result));
@@ -51,11 +57,10 @@ static bool import_key(struct m5_tls_pair *pair, const struct m5_tls_blob *blob,
     const gnutls_x509_crt_fmt_t format = m5_tls_format_of(blob);
     if (gnutls_x509_privkey_init(&pair->key) < 0)
         return m5_tls_fail(error, "out of memory");
-    int result = gnutls_x509_privkey_import2(pair->key, &data, format, password, 0);
-    if (result < 0 && password == NULL && format == GNUTLS_X509_FMT_DER &&
-        gnutls_x509_privkey_import2(pair->key, &data, format, "", 0) == GNUTLS_E_DECRYPTION_FAILED)
-        result = GNUTLS_E_DECRYPTION_FAILED;
-    return result >= 0 || fail_key(result, name, password != NULL, error);
+    const int result = gnutls_x509_privkey_import2(pair->key, &data, format, password, 0);
+    const bool lacks_password =
+        password == NULL && (result == GNUTLS_E_DECRYPTION_FAILED || is_locked(&data, format));
+    return result >= 0 || fail_key(result, name, lacks_password, error);
 }
 
 static bool is_pair(const struct m5_tls_pair *pair)
