@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "protocol/level.h"
 
 #include <mqtt5/topic.h>
 
@@ -60,16 +61,6 @@ static struct m5_route_node *find_named(const struct m5_route *route,
     const struct wanted wanted = {.parent = parent, .text = level};
     return m5_map_find(&route->branches, slot_hash(path_hash(parent, level_hash)), same_node,
                        &wanted);
-}
-
-/* Takes the first level off @p rest; false: it was the last one. */
-static bool take_level(struct mqtt5_bytes *rest, struct mqtt5_bytes *level)
-{
-    const uint8_t *slash = rest->len > 0 ? memchr(rest->data, '/', rest->len) : NULL;
-    *level = slash == NULL ? *rest : m5_bytes(rest->data, (size_t)(slash - rest->data));
-    if (slash != NULL)
-        *rest = m5_bytes(slash + 1, rest->len - level->len - 1);
-    return slash != NULL;
 }
 
 /* Where @p level hangs when it is a wildcard; NULL: it is in the map. */
@@ -184,7 +175,7 @@ static struct m5_route_node *add_path(struct m5_route *route, struct mqtt5_bytes
     while (node != NULL && more) {
         struct mqtt5_bytes level;
         struct m5_route_node *parent = node;
-        more = take_level(&filter, &level);
+        more = m5_take_level(&filter, &level);
         node = find_child(route, parent, level);
         if (node == NULL)
             node = add_child(route, parent, level);
@@ -200,7 +191,7 @@ static struct m5_route_node *find_path(const struct m5_route *route, struct mqtt
     bool more = true;
     while (node != NULL && more) {
         struct mqtt5_bytes level;
-        more = take_level(&filter, &level);
+        more = m5_take_level(&filter, &level);
         node = find_child(route, node, level);
     }
     return node;
@@ -247,7 +238,7 @@ static void match_wildcards(struct m5_route *route, struct mqtt5_bytes topic)
     while (branches != NULL && more) {
         struct m5_route_node *fitting = NULL;
         struct mqtt5_bytes level;
-        more = take_level(&topic, &level);
+        more = m5_take_level(&topic, &level);
         const uint64_t hash = m5_hash(&route->key, level);
         for (struct m5_route_node *at = branches; at != NULL; at = at->next) {
             const bool wild = !(hidden && at == route->root);

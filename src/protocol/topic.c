@@ -3,6 +3,7 @@
 #include "protocol/topic.h"
 
 #include "base/bytes.h"
+#include "protocol/level.h"
 #include "protocol/utf8.h"
 
 #include <assert.h>
@@ -128,19 +129,6 @@ enum mqtt5_error mqtt5_filter_parse(struct mqtt5_bytes text, uint32_t levels_max
     return out->levels > levels_max ? MQTT5_ERR_FILTER_LEVELS : MQTT5_OK;
 }
 
-/* Takes the first level off @p rest; false when the level was the last one. */
-static bool next_level(struct mqtt5_bytes *rest, struct mqtt5_bytes *level)
-{
-    const uint8_t *slash = find(*rest, '/');
-    if (slash == NULL) {
-        *level = *rest;
-        return false;
-    }
-    *level = m5_bytes(rest->data, (size_t)(slash - rest->data));
-    *rest = m5_bytes(slash + 1, rest->len - level->len - 1);
-    return true;
-}
-
 static bool is_one(struct mqtt5_bytes level, char wanted)
 {
     return level.len == 1 && level.data[0] == (uint8_t)wanted;
@@ -153,10 +141,10 @@ bool mqtt5_filter_matches(struct mqtt5_bytes filter, struct mqtt5_bytes topic)
         return false; /* [MQTT-4.7.2-1] */
     for (;;) {
         struct mqtt5_bytes wanted, level;
-        const bool filter_goes_on = next_level(&filter, &wanted);
+        const bool filter_goes_on = m5_take_level(&filter, &wanted);
         if (is_one(wanted, '#'))
             return true;
-        const bool topic_goes_on = next_level(&topic, &level);
+        const bool topic_goes_on = m5_take_level(&topic, &level);
         if (!is_one(wanted, '+') && !m5_bytes_equal(wanted, level))
             return false;
         if (!topic_goes_on) /* "a/#" matches "a" too: '#' includes the parent level */

@@ -22,6 +22,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "protocol/level.h"
 
 #include <string.h>
 
@@ -66,7 +67,7 @@ static bool has_level(struct question *question, uint32_t depth)
     while (question->known <= depth && question->has_more) {
         M5_ASSERT(question->known < LEVELS_SIZE);
         struct level *level = &question->levels[question->known++];
-        question->has_more = m5_acl_next_level(&question->rest, &level->text);
+        question->has_more = m5_take_level(&question->rest, &level->text);
         level->hash = m5_acl_hash(level->text);
     }
     return depth < question->known;

@@ -5,22 +5,11 @@
 #include "base/alloc.h"
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "protocol/level.h"
 
 #include <string.h>
 
 /* ---- what check.c looks up too ---- */
-
-bool m5_acl_next_level(struct mqtt5_bytes *rest, struct mqtt5_bytes *level)
-{
-    const uint8_t *slash = rest->len > 0 ? memchr(rest->data, '/', rest->len) : NULL;
-    if (slash == NULL) {
-        *level = *rest;
-        return false;
-    }
-    *level = m5_bytes(rest->data, (size_t)(slash - rest->data));
-    *rest = m5_bytes(slash + 1, rest->len - level->len - 1);
-    return true;
-}
 
 static struct m5_acl_subject *find_hashed(const struct m5_acl_names *names, struct mqtt5_bytes name,
                                           uint32_t hash)
@@ -234,7 +223,7 @@ static bool add_rule(struct m5_acl *acl, struct m5_acl_subject *subject, uint32_
     struct mqtt5_bytes rest = rule->pattern, level;
     bool goes_on = true;
     while (goes_on) {
-        goes_on = m5_acl_next_level(&rest, &level);
+        goes_on = m5_take_level(&rest, &level);
         node = enter_level(acl, rule, node, level);
         if (node == 0)
             return false;

@@ -91,7 +91,4 @@ uint32_t m5_acl_find_child(const struct m5_acl *acl, uint32_t parent, struct mqt
 bool m5_acl_level_matches(const struct m5_principal *who, struct mqtt5_bytes template,
                           struct mqtt5_bytes level);
 
-/* Takes the first level off @p rest into @p level; false when it was the last one. */
-bool m5_acl_next_level(struct mqtt5_bytes *rest, struct mqtt5_bytes *level);
-
 #endif

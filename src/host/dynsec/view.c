@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "host/acl/compiled.h"
 #include "host/auth/password.h"
+#include "protocol/level.h"
 
 #include <gnutls/crypto.h>
 #include <stdio.h>
@@ -293,12 +294,12 @@ static bool covers(struct mqtt5_bytes pattern, struct mqtt5_bytes text,
         struct mqtt5_bytes level, other;
         if (!pattern_more)
             return !more;
-        pattern_more = m5_acl_next_level(&pattern, &level);
+        pattern_more = m5_take_level(&pattern, &level);
         if (is_wildcard(level, '#'))
             return depth > 0 || !hidden;
         if (!more)
             return false;
-        more = m5_acl_next_level(&text, &other);
+        more = m5_take_level(&text, &other);
         if (is_wildcard(other, '#'))
             return false;
         if (is_wildcard(level, '+')) {
