@@ -1,4 +1,5 @@
-/* `mqttv5 help --json`: every command, option and key of a configuration, from which manual pages and docs/ are made.
+/* `mqttv5 help --json`: every command and option, and every key of a configuration, from which
+ * manual pages and docs/ are made.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/command.h"
 #include "host/config/config.h"

@@ -443,6 +443,14 @@ class Docs(Tree):
                                               'notes': None, 'exits': None,
                                               'options': [{**self.OPTION, **changes}]}]}
 
+    @staticmethod
+    def schema(flag):
+        """A configuration with one limit."""
+        key = {'name': 'limit', 'group': 'Limits', 'also': None, 'type': 'number',
+               'range': '0 to 2', 'default': '2', 'sample': None, 'flag': flag, 'variable': 'MQTT5_X',
+               'section': None, 'help': 'a limit', 'restart': True}
+        return {'configuration': [{'path': '', 'keys': [key]}]}
+
     def test_a_link_to_nowhere(self):
         self.put('docs/a.md', '# Some Heading: `x`\n[b](b.md)\n[a](#some-heading-x)\n[a](#no)\n',
                  '')
@@ -462,9 +470,15 @@ class Docs(Tree):
                          len(check_docs.COMPLETIONS) - 1)  # one of them wants nothing
 
     def test_a_limit_that_nothing_explains(self):
-        self.assertIn('DISCONNECT 0x9B', make_docs.make_flags(self.reference()))
+        self.assertIn('DISCONNECT 0x9B', make_docs.make_keys(self.schema('max-qos')))
         with self.assertRaises(make_docs.Missing):
-            make_docs.make_flags(self.reference(name='max-new'))
+            make_docs.make_keys(self.schema('max-new'))
+
+    def test_flags_of_keys_stand_with_their_keys(self):
+        both = {**self.reference(), **self.schema('other')}
+        self.assertIn(f'--{self.OPTION["name"]}', make_docs.make_flags(both))
+        both = {**self.reference(), **self.schema(self.OPTION['name'])}
+        self.assertNotIn(f'--{self.OPTION["name"]}', make_docs.make_flags(both))
 
     def test_a_figure_that_nothing_explains(self):
         self.put('src/broker/sys.c', '"version" "implementation" "protocol_version" "uptime"\n'
