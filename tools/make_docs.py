@@ -136,6 +136,8 @@ EVENTS = {
     'broker.stopping': 'a drain has begun', 'broker.stopped': 'it is over',
     'drain.timeout': 'connections were closed before all was written',
     'listener.ready': 'an address is listened on',
+    'keys.read': 'an issuer of tokens gives its keys (again)',
+    'keys.failing': 'an issuer of tokens does not: those that it gave serve for a time',
     'listener.skipped': 'one of a name\'s addresses could not be bound',
     'listener.closed': 'a listener was taken away while the broker runs; its connections stay',
     'listener.paused': 'accepting failed and is tried again later',

@@ -34,7 +34,9 @@ struct mqtt5_broker {
     struct m5_persistence persistence;
     struct m5_access access; /* what the engine asks when there is a policy */
     struct m5_listeners listeners;
-    char *dynsec_path; /* owned copy, or NULL */
+    pthread_mutex_t keys_mutex;
+    struct m5_log keys_log; /* of the threads that read keys; under the mutex */
+    char *dynsec_path;      /* owned copy, or NULL */
     bool ran;
 };
 
@@ -151,6 +153,21 @@ static enum mqtt5_error make_dynsec(struct mqtt5_broker *broker,
     return crew->desk != NULL ? MQTT5_OK : fail(MQTT5_ERR_NOMEM, "no thread for commands");
 }
 
+/* On the thread of an issuer of tokens. */
+static void tell_keys(void *ctx, const char *issuer, const char *why)
+{
+    struct mqtt5_broker *broker = (struct mqtt5_broker *)ctx;
+    pthread_mutex_lock(&broker->keys_mutex);
+    if (m5_log_begin(&broker->keys_log, why == NULL ? M5_LOG_KEYS_READ : M5_LOG_KEYS_FAILING)) {
+        m5_log_text(&broker->keys_log, "issuer", m5_bytes_of(issuer));
+        if (why != NULL)
+            m5_log_text(&broker->keys_log, "why", m5_bytes_of(why));
+        m5_log_end(&broker->keys_log);
+    }
+    m5_log_flush(&broker->keys_log);
+    pthread_mutex_unlock(&broker->keys_mutex);
+}
+
 /* Calls m5_policy_new() or m5_policy_change() with what @p options say of logins. */
 static enum mqtt5_error set_policy(struct mqtt5_broker *broker,
                                    const struct mqtt5_broker_options *options)
@@ -167,6 +184,7 @@ static enum mqtt5_error set_policy(struct mqtt5_broker *broker,
     m5_policy_options_init(&policy);
     auth.allow_anonymous = allows_anonymous(options);
     policy.auth = &auth;
+    policy.report = (struct m5_issuer_report){.tell = tell_keys, .ctx = broker};
     policy.listeners = own;
     policy.acl_file = options->acl_file;
     policy.ban_file = options->ban_file;
@@ -307,6 +325,8 @@ enum mqtt5_error mqtt5_broker_new(const struct mqtt5_broker_options *options,
     pthread_mutex_init(&broker->crew.config_mutex, NULL);
     m5_log_sink_init(&broker->sink, options);
     m5_log_init(&broker->log, &broker->sink);
+    m5_log_init(&broker->keys_log, &broker->sink);
+    pthread_mutex_init(&broker->keys_mutex, NULL);
     m5_listeners_init(&broker->listeners, &broker->crew, &broker->log);
     error = make(broker, options);
     if (error == MQTT5_OK)
@@ -437,6 +457,7 @@ void mqtt5_broker_free(struct mqtt5_broker *broker)
     if (crew->engine != NULL)
         m5_engine_free(crew->engine);
     pthread_mutex_destroy(&crew->config_mutex);
+    pthread_mutex_destroy(&broker->keys_mutex);
     m5_log_sink_fini(&broker->sink);
     m5_free(allocator, broker, sizeof *broker);
 }

@@ -44,6 +44,8 @@
     X(FILES_WRONG, ERROR, "files.wrong")                     \
     X(CONFIG_CHANGED, INFO, "config.changed")                \
     X(CONFIG_RESTART, WARNING, "config.restart_needed")      \
+    X(KEYS_READ, INFO, "keys.read")                          \
+    X(KEYS_FAILING, WARNING, "keys.failing")                 \
     X(STORE_READY, INFO, "store.ready")                      \
     X(STORE_DAMAGED, ERROR, "store.damaged")                 \
     X(STORE_FAILING, ERROR, "store.failing")                 \

@@ -26,6 +26,20 @@ static char error[512];
 static struct mqtt5_auth_options options;
 static struct m5_verifier_config quick;
 
+/* What an issuer's thread has told, in order: "+" keys, "-" none. */
+static char told[64];
+
+static void on_report(void *ctx, const char *issuer, const char *why)
+{
+    (void)ctx;
+    assert_non_null(issuer);
+    const size_t size = strlen(told);
+    if (size < sizeof told - 1)
+        told[size] = why == NULL ? '+' : '-';
+}
+
+static const struct m5_issuer_report report = {.tell = on_report};
+
 static void put_file(const char *path, const char *text)
 {
     FILE *file = fopen(path, "w");
@@ -77,7 +91,7 @@ static int remove_folder(void **state)
 static struct m5_chain *make(void)
 {
     struct m5_chain *chain =
-        m5_chain_new(&m5_libc_allocator, &options, &quick, error, sizeof error);
+        m5_chain_new(&m5_libc_allocator, &options, &quick, &report, error, sizeof error);
     if (chain == NULL)
         fail_msg("%s", error);
     return chain;
@@ -597,6 +611,7 @@ static void keys_outlive_their_issuer(void **state)
     struct http_peer *peer = http_peer_start(on_request, NULL, 0);
     use_url(peer, "/keys");
     remote.key_file = key_path;
+    memset(told, 0, sizeof told);
     struct m5_chain *chain = make();
     char good[2048];
     snprintf(good, sizeof good, "%s", eddsa(&signer, claims_of("")));
@@ -612,6 +627,7 @@ static void keys_outlive_their_issuer(void **state)
     assert_int_equal(token_login(chain, hs256(claims_of(""))), M5_LOGIN_RIGHT); /* the file's */
     assert_int_equal(token_login(chain, good), M5_LOGIN_FAILED);                /* perhaps later */
     m5_chain_release(chain);
+    assert_string_equal(told, "+-"); /* once each, however often it was asked */
     gnutls_privkey_deinit(signer.key);
 }
 
@@ -706,9 +722,11 @@ static void case_45_only_https_and_this_machine(void **state)
         assert_non_null(why);
         remote = (struct mqtt5_jwt_issuer){.jwks_uri = bad[i]};
         options = (struct mqtt5_auth_options){.jwt_issuers = &remote, .jwt_issuer_count = 1};
-        assert_null(m5_chain_new(&m5_libc_allocator, &options, &quick, error, sizeof error));
+        assert_null(
+            m5_chain_new(&m5_libc_allocator, &options, &quick, &report, error, sizeof error));
         options = (struct mqtt5_auth_options){.http.uri = bad[i]};
-        assert_null(m5_chain_new(&m5_libc_allocator, &options, &quick, error, sizeof error));
+        assert_null(
+            m5_chain_new(&m5_libc_allocator, &options, &quick, &report, error, sizeof error));
     }
 }
 

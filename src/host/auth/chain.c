@@ -153,14 +153,15 @@ static bool fail(char *error, size_t error_size, const char *why)
     return false;
 }
 
-static bool start_issuers(struct m5_chain *chain, char *error, size_t error_size)
+static bool start_issuers(struct m5_chain *chain, const struct m5_issuer_report *report,
+                          char *error, size_t error_size)
 {
     if (chain->options->jwt_issuer_count > M5_ISSUERS_MAX)
         return fail(error, error_size, "there are more than 16 issuers of tokens");
     for (size_t i = 0; i < chain->options->jwt_issuer_count; i++) {
         const struct mqtt5_jwt_issuer *options = &chain->options->jwt_issuers[i];
         struct m5_text_error wrong = {0};
-        chain->issuers[i] = m5_issuer_new(options, &wrong);
+        chain->issuers[i] = m5_issuer_new(options, report, &wrong);
         if (chain->issuers[i] != NULL) {
             chain->issuer_count++;
             continue;
@@ -200,8 +201,8 @@ static bool start_verifier(struct m5_chain *chain, const struct m5_verifier_conf
     return chain->options->password_file == NULL || chain->verifier != NULL;
 }
 
-static bool start(struct m5_chain *chain, const struct m5_verifier_config *config, char *error,
-                  size_t error_size)
+static bool start(struct m5_chain *chain, const struct m5_verifier_config *config,
+                  const struct m5_issuer_report *report, char *error, size_t error_size)
 {
     struct m5_text_error wrong = {0};
     struct m5_chain_files *files = m5_chain_read(chain, error, error_size);
@@ -210,7 +211,7 @@ static bool start(struct m5_chain *chain, const struct m5_verifier_config *confi
     if (!start_files(chain, files) || !start_verifier(chain, config) ||
         gnutls_rnd(GNUTLS_RND_KEY, chain->secret, sizeof chain->secret) != 0)
         return fail(error, error_size, "out of memory, or of threads, to check passwords with");
-    if (!start_issuers(chain, error, error_size))
+    if (!start_issuers(chain, report, error, error_size))
         return false;
     if (chain->options->http.uri == NULL)
         return true;
@@ -220,8 +221,8 @@ static bool start(struct m5_chain *chain, const struct m5_verifier_config *confi
 
 struct m5_chain *m5_chain_new(const struct mqtt5_allocator *allocator,
                               const struct mqtt5_auth_options *options,
-                              const struct m5_verifier_config *verifier, char *error,
-                              size_t error_size)
+                              const struct m5_verifier_config *verifier,
+                              const struct m5_issuer_report *report, char *error, size_t error_size)
 {
     struct m5_chain *chain = m5_alloc_zero(allocator, sizeof *chain);
     if (chain == NULL) {
@@ -233,7 +234,7 @@ struct m5_chain *m5_chain_new(const struct mqtt5_allocator *allocator,
     chain->options = &chain->copy.options;
     bool good =
         m5_auth_copy_init(&chain->copy, options) || fail(error, error_size, "out of memory");
-    if (good && start(chain, verifier, error, error_size))
+    if (good && start(chain, verifier, report, error, error_size))
         return chain;
     m5_chain_release(chain);
     return NULL;

@@ -37,7 +37,8 @@ void m5_attempt_fini(struct m5_attempt *attempt);
  * a sentence in @p error. */
 struct m5_chain *m5_chain_new(const struct mqtt5_allocator *allocator,
                               const struct mqtt5_auth_options *options,
-                              const struct m5_verifier_config *verifier, char *error,
+                              const struct m5_verifier_config *verifier,
+                              const struct m5_issuer_report *report, char *error,
                               size_t error_size);
 struct m5_chain *m5_chain_hold(struct m5_chain *chain);
 void m5_chain_release(struct m5_chain *chain); /* the last one ends it; accepts NULL */

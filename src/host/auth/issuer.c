@@ -21,6 +21,7 @@
 
 struct m5_issuer {
     const struct mqtt5_jwt_issuer *options;
+    struct m5_issuer_report report;
     struct m5_snapshot keys; /* of struct m5_jwt_keys; NULL: none */
     bool has_keys;           /* `keys` is to be given back */
 
@@ -132,6 +133,23 @@ static void expire(struct m5_issuer *issuer, uint64_t now_ms)
     }
 }
 
+/* Lock held, but not while somebody is told. Says so when it is another answer than the last. */
+static void report(struct m5_issuer *issuer, bool good, const char *why)
+{
+    const struct mqtt5_jwt_issuer *options = issuer->options;
+    const bool first = issuer->figures.fetched + issuer->figures.failed == 0;
+    const bool was_good = issuer->figures.why[0] == 0;
+    good ? issuer->figures.fetched++ : issuer->figures.failed++;
+    snprintf(issuer->figures.why, sizeof issuer->figures.why, "%s", good ? "" : why);
+    if (issuer->report.tell == NULL || (!first && good == was_good))
+        return;
+    pthread_mutex_unlock(&issuer->lock);
+    issuer->report.tell(issuer->report.ctx,
+                        options->name != NULL ? options->name : options->jwks_uri,
+                        good ? NULL : why);
+    pthread_mutex_lock(&issuer->lock);
+}
+
 /* Lock held, but not while the URL is asked. */
 static void ask(struct m5_issuer *issuer)
 {
@@ -150,8 +168,7 @@ static void ask(struct m5_issuer *issuer)
     if (allowed) {
         issuer->asked_ms = now_ms;
         m5_breaker_note(&issuer->breaker, good, now_ms);
-        good ? issuer->figures.fetched++ : issuer->figures.failed++;
-        snprintf(issuer->figures.why, sizeof issuer->figures.why, "%s", good ? "" : why);
+        report(issuer, good, why[0] != 0 ? why : "out of memory");
     }
     if (good)
         issuer->fetched_ms = now_ms;
@@ -216,7 +233,8 @@ static bool init_condition(pthread_cond_t *condition)
     return made;
 }
 
-struct m5_issuer *m5_issuer_new(const struct mqtt5_jwt_issuer *options, struct m5_text_error *error)
+struct m5_issuer *m5_issuer_new(const struct mqtt5_jwt_issuer *options,
+                                const struct m5_issuer_report *to, struct m5_text_error *error)
 {
     bool good;
     if (!check(options, error))
@@ -232,6 +250,7 @@ struct m5_issuer *m5_issuer_new(const struct mqtt5_jwt_issuer *options, struct m
         return NULL;
     }
     issuer->options = options;
+    issuer->report = *to;
     pthread_mutex_init(&issuer->lock, NULL);
     issuer->has_keys = m5_snapshot_init(&issuer->keys, keys, free_keys);
     if (!issuer->has_keys)

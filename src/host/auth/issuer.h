@@ -24,10 +24,17 @@ struct m5_token_user {
     struct m5_roles roles;
 };
 
+/* Told when an issuer gives its keys after it did not (why: NULL), or does not any more, by the
+ * issuer's thread. */
+struct m5_issuer_report {
+    void (*tell)(void *ctx, const char *issuer, const char *why); /* NULL: nobody is told */
+    void *ctx;
+};
+
 /* Checks @p options, reads the key file and starts to ask the URL. The options are borrowed. NULL
  * with a sentence in @p error. */
 struct m5_issuer *m5_issuer_new(const struct mqtt5_jwt_issuer *options,
-                                struct m5_text_error *error);
+                                const struct m5_issuer_report *report, struct m5_text_error *error);
 void m5_issuer_free(struct m5_issuer *issuer); /* ends its thread; accepts NULL */
 
 enum m5_issuer_answer {

@@ -42,6 +42,7 @@ struct content {
 struct m5_policy {
     const struct mqtt5_allocator *allocator;
     struct m5_verifier_config verifier;
+    struct m5_issuer_report report;
     struct m5_dynsec *dynsec; /* NULL: none */
     struct m5_snapshot content;
     bool has_content;
@@ -126,7 +127,7 @@ static struct m5_chain *make_chain(struct m5_policy *policy,
     struct m5_chain *chain = known == NULL
                                  ? NULL
                                  : m5_chain_new(policy->allocator, options, &policy->verifier,
-                                                error, M5_POLICY_ERROR_SIZE);
+                                                &policy->report, error, M5_POLICY_ERROR_SIZE);
     if (chain == NULL) {
         if (known == NULL)
             fail(error, "out of memory");
@@ -463,6 +464,7 @@ struct m5_policy *m5_policy_new(const struct mqtt5_allocator *allocator,
     }
     policy->allocator = allocator;
     policy->verifier = options->verifier;
+    policy->report = options->report;
     policy->dynsec = options->dynsec;
     pthread_mutex_init(&policy->lock, NULL);
     if (start(policy, options, error))

@@ -34,6 +34,7 @@ struct m5_policy_options {
     enum m5_acl_format acl_format;
     struct m5_dynsec *dynsec; /* asked before the files; NULL: none. Borrowed, from the start on */
     struct m5_verifier_config verifier; /* counts at the start only */
+    struct m5_issuer_report report;     /* counts at the start only */
 };
 
 /* No files, nobody anonymous, m5_verifier_defaults. */
