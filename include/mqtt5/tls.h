@@ -33,7 +33,7 @@ enum mqtt5_tls_client_certificate {
     MQTT5_TLS_CLIENT_CERTIFICATE_REQUIRED
 };
 
-/** What of a verified client certificate is the user name [MQTT-1.5.4-1]: 1 to 255 bytes of UTF-8
+/** What of a verified client certificate is the user name: 1 to 255 bytes of UTF-8
  *  without control characters. A certificate that does not give one is refused. With another than
  *  NONE, the identity of a pre-shared key is the user name, too. */
 enum mqtt5_tls_identity {

@@ -251,6 +251,26 @@ static void of_several_protocols_ours_is_chosen(void **state)
     fini_meeting(&meeting);
 }
 
+/* Some clients of TLS 1.3 know nothing of tickets. */
+static void clients_without_tickets(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.3",
+                                           "NORMAL:-VERS-ALL:+VERS-TLS1.2"};
+    const struct mqtt5_tls_server_options server = tls_pki_server(&pki);
+    for (size_t i = 0; i < 2; i++) {
+        struct meeting meeting;
+        meet_client(&meeting, versions[i], &server);
+        gnutls_deinit(meeting.bare);
+        start_bare(&meeting, GNUTLS_CLIENT | GNUTLS_NO_TICKETS, versions[i]);
+        assert_int_equal(shake_hands(&meeting), 0);
+        assert_true(meeting.ours.transport->open);
+        assert_int_equal(gnutls_record_send(meeting.bare, "ping", 4), 4);
+        assert_int_equal(meeting.ours.plain.size, 4);
+        fini_meeting(&meeting);
+    }
+}
+
 /* SNI with control characters, or longer than any name, is nobody's name. */
 static void hostile_server_names(void **state)
 {
@@ -316,6 +336,7 @@ int main(void)
         cmocka_unit_test(servers_may_not_renegotiate),
         cmocka_unit_test(keys_may_change),
         cmocka_unit_test(of_several_protocols_ours_is_chosen),
+        cmocka_unit_test(clients_without_tickets),
         cmocka_unit_test(hostile_server_names),
         cmocka_unit_test(endless_handshakes_are_refused),
     };

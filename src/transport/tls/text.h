@@ -9,7 +9,7 @@
 #include <time.h>
 
 /* True for UTF-8 of 1 to M5_TLS_NAME_SIZE - 1 bytes without NUL and control characters: what may
- * become a user name [MQTT-1.5.4-1] [MQTT-1.5.4-2]. */
+ * become a user name. */
 bool m5_tls_is_name(struct mqtt5_bytes text);
 
 /* Copies a name with its zero; "" (and false) when it is none. */
