@@ -277,19 +277,29 @@ static const char *list_clients(struct m5_dynsec_call *call)
     return m5_dynsec_answer_list(call, "clients", "username", m5_dynsec_show_client);
 }
 
-static const char *add_client_role(struct m5_dynsec_call *call)
+/* The client and the role that the command names; NULL, or what is wrong. */
+static const char *find_both(const struct m5_dynsec_call *call, json_t **client, const char **role)
 {
-    const char *name = m5_dynsec_text(call, "rolename"), *why;
-    json_t *client = named(call, &why);
-    const int priority = m5_dynsec_priority(call->command, -1);
+    const char *why;
+    *client = named(call, &why);
+    *role = m5_dynsec_text(call, "rolename");
     if (m5_dynsec_text(call, "username") == NULL)
         return why;
-    if (name == NULL)
+    if (*role == NULL)
         return "Invalid/missing rolename";
-    if (client == NULL)
+    if (*client == NULL)
         return why;
-    if (m5_dynsec_find(m5_dynsec_list(call->document, "roles"), "rolename", name, NULL) == NULL)
-        return "Role not found";
+    const json_t *roles = m5_dynsec_list(call->document, "roles");
+    return m5_dynsec_find(roles, "rolename", *role, NULL) == NULL ? "Role not found" : NULL;
+}
+
+static const char *add_client_role(struct m5_dynsec_call *call)
+{
+    json_t *client;
+    const char *name, *why = find_both(call, &client, &name);
+    const int priority = m5_dynsec_priority(call->command, -1);
+    if (why != NULL)
+        return why;
     json_t *roles = json_object_get(client, "roles");
     if (m5_dynsec_find(roles, "rolename", name, NULL) != NULL)
         return "Internal error"; /* that is what Mosquitto says when it is there already */
@@ -304,17 +314,11 @@ static const char *add_client_role(struct m5_dynsec_call *call)
 
 static const char *remove_client_role(struct m5_dynsec_call *call)
 {
-    const char *name = m5_dynsec_text(call, "rolename"), *why;
-    json_t *client = named(call, &why);
+    json_t *client;
     size_t at;
-    if (m5_dynsec_text(call, "username") == NULL)
+    const char *name, *why = find_both(call, &client, &name);
+    if (why != NULL)
         return why;
-    if (name == NULL)
-        return "Invalid/missing rolename";
-    if (client == NULL)
-        return why;
-    if (m5_dynsec_find(m5_dynsec_list(call->document, "roles"), "rolename", name, NULL) == NULL)
-        return "Role not found";
     json_t *roles = json_object_get(client, "roles");
     if (m5_dynsec_find(roles, "rolename", name, &at) != NULL) {
         json_array_remove(roles, at);
