@@ -123,8 +123,6 @@ static const struct {
     {"auth_config: {password_file: pw, acl_file: acl-all}", "", ""},
     {"auth_config: {password_file: pw, plain_without_tls: true}", "plain-passwords",
      "passwords may cross the network in the clear"},
-    {"auth_config: {http: {uri: 'http://auth.example'}}", "plain-passwords",
-     "passwords are sent to http://auth.example in the clear"},
     {"websocket_config: {bind_addresses: '127.0.0.1:1'}", "any-origin",
      "pages of any web site that a browser shows may connect"},
     {"websocket_config: {bind_addresses: '127.0.0.1:1', origins: 'https://a'}", "", ""},

@@ -160,7 +160,10 @@ static const struct {
     {"storage_config: {durability_rules: [{filter: $share/g/a}]}",
      "f.yaml:1:46: error: storage_config.durability_rules[0].filter: \"$share/g/a\" is a shared"},
     {"auth_config: {http: {uri: ftp://x}}",
-     "f.yaml:1:27: error: auth_config.http.uri: \"ftp://x\" is no URL"},
+     "f.yaml:1:27: error: auth_config.http.uri: \"ftp://x\" cannot be used: only https is allowed"},
+    {"auth_config: {jwt_config: {jwks_uri: 'http://id.example/k'}}",
+     "f.yaml:1:38: error: auth_config.jwt_config.jwks_uri: \"http://id.example/k\" cannot be used: "
+     "http is for this machine only"},
     {"auth_config: {jwt_config: {role_mappings: [{pattern: {Like: x}}]}}",
      "f.yaml:1:54: error: auth_config.jwt_config.role_mappings[0].pattern: must be {Equals: text}"},
 };

@@ -447,8 +447,8 @@ class Docs(Tree):
     def schema(flag):
         """A configuration with one limit."""
         key = {'name': 'limit', 'group': 'Limits', 'also': None, 'type': 'number',
-               'range': '0 to 2', 'default': '2', 'sample': None, 'flag': flag, 'variable': 'MQTT5_X',
-               'section': None, 'help': 'a limit', 'restart': True}
+               'range': '0 to 2', 'default': '2', 'sample': None, 'flag': flag,
+               'variable': 'MQTT5_X', 'section': None, 'help': 'a limit', 'restart': True}
         return {'configuration': [{'path': '', 'keys': [key]}]}
 
     def test_a_link_to_nowhere(self):

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/bytes.h"
 #include "host/address.h"
+#include "host/auth/http.h"
 #include "host/auth/source.h"
 #include "host/config/sections.h"
 
@@ -42,8 +43,12 @@ const char *m5_check_filter(const char *text)
 
 const char *m5_check_url(const char *text)
 {
-    const bool is_url = strncmp(text, "https://", 8) == 0 || strncmp(text, "http://", 7) == 0;
-    return is_url ? NULL : "is no URL that begins with https:// or http://";
+    static _Thread_local char sentence[160];
+    const char *why;
+    if (m5_http_url_check(text, &why))
+        return NULL;
+    snprintf(sentence, sizeof sentence, "cannot be used: %s", why);
+    return sentence;
 }
 
 const char *m5_check_utf8(const char *text)

@@ -121,9 +121,6 @@ static void check_auth(struct lint *lint, const struct mqtt5_auth_options *auth)
 {
     check_users(lint, "auth_config.password_file", auth->password_file, m5_users_password_check);
     check_users(lint, "auth_config.scram_file", auth->scram_file, m5_users_scram_check);
-    if (auth->http.uri != NULL && strncmp(auth->http.uri, "https://", 8) != 0)
-        warn(lint, "plain-passwords", whole_file(lint), "auth_config.http.uri",
-             "passwords are sent to %s in the clear: use https", auth->http.uri);
     if (auth->plain_without_tls)
         warn(lint, "plain-passwords", whole_file(lint), "auth_config.plain_without_tls",
              "passwords may cross the network in the clear");

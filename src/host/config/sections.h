@@ -27,7 +27,7 @@
 m5_key_check_fn m5_check_endpoint; /* "host:port" */
 m5_key_check_fn m5_check_network;  /* "10.0.0.0/8" */
 m5_key_check_fn m5_check_filter;   /* a topic filter without $share */
-m5_key_check_fn m5_check_url;      /* http:// or https:// */
+m5_key_check_fn m5_check_url;      /* https://, or http:// of this machine */
 m5_key_check_fn m5_check_utf8;     /* a string of MQTT */
 
 extern const struct m5_section m5_section_listener;
