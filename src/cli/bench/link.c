@@ -2,20 +2,19 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "cli/bench/link.h"
 
+#include "host/clock.h"
+
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 uint64_t bench_now_ns(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+    return m5_clock_ns();
 }
 
 uint64_t bench_now_ms(void)

@@ -5,6 +5,7 @@
 #include "host/client/host.h"
 #include "host/client/mock.h"
 #include "host/client/queue_file.h"
+#include "host/thread.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,7 +223,7 @@ static enum mqtt5_error start_thread(struct mqtt5_client *client)
     if (!client->config->own_thread || client->loop != NULL || client->mock != NULL ||
         client->has_thread)
         return MQTT5_OK;
-    if (pthread_create(&client->thread, NULL, run_thread, client) != 0)
+    if (m5_thread_start(&client->thread, run_thread, client) != 0)
         return MQTT5_ERR_NOMEM;
     client->has_thread = true;
     return MQTT5_OK;

@@ -5,8 +5,10 @@
  * from elsewhere asks for that and waits.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/loop.h"
+
 #include "base/alloc.h"
 #include "host/client/host.h"
+#include "host/thread.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -189,7 +191,7 @@ enum mqtt5_error mqtt5_client_loop_new(struct mqtt5_client_loop **out)
     enum mqtt5_error error = MQTT5_OK;
     if (!m5_loop_init(&loop->base))
         error = MQTT5_ERR_IO;
-    else if (pthread_create(&loop->thread, NULL, run_thread, loop) != 0)
+    else if (m5_thread_start(&loop->thread, run_thread, loop) != 0)
         error = MQTT5_ERR_NOMEM;
     if (error == MQTT5_OK) {
         *out = loop;

@@ -3,13 +3,13 @@
 #include "host/client/host.h"
 
 #include "host/client/mock.h"
+#include "host/clock.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <time.h>
 #include <unistd.h>
 
 #define SENDS_PER_TURN 16   /* then the input gets its turn again */
@@ -17,9 +17,7 @@
 
 uint64_t m5_client_host_clock_ms(void)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return m5_clock_ms();
 }
 
 uint64_t m5_client_host_now(const struct mqtt5_client *client)

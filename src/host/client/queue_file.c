@@ -5,18 +5,11 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "host/client/spool.h"
+#include "host/clock.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define STAMP_SIZE 8u /* bytes of the time of day before the packet */
-
-static uint64_t wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- writing ---- */
 
@@ -26,7 +19,7 @@ static enum mqtt5_error append(struct mqtt5_client *client, const struct mqtt5_p
     uint8_t *record = m5_alloc(client->allocator, STAMP_SIZE + size);
     if (record == NULL)
         return MQTT5_ERR_NOMEM;
-    const uint64_t now = wall_ms();
+    const uint64_t now = m5_clock_wall_ms();
     m5_write_u32(m5_write_u32(record, (uint32_t)(now >> 32)), (uint32_t)now);
     mqtt5_packet_write(packet, client->config->version, record + STAMP_SIZE, size);
     const enum mqtt5_error error =
@@ -65,7 +58,7 @@ void m5_client_queue_done(struct mqtt5_client *client, struct m5_client_op *op)
 /* Takes what has passed off the expiry interval; false when nothing is left. */
 static bool age(struct mqtt5_publish *publish, uint64_t stamp_ms)
 {
-    const uint64_t now = wall_ms(), passed = now > stamp_ms ? (now - stamp_ms) / 1000 : 0;
+    const uint64_t now = m5_clock_wall_ms(), passed = now > stamp_ms ? (now - stamp_ms) / 1000 : 0;
     if (!MQTT5_HAS(&publish->properties, MESSAGE_EXPIRY_INTERVAL))
         return true;
     if (passed >= publish->properties.message_expiry_interval_s)

@@ -14,14 +14,19 @@
 
 #define AUTHORITY_SIZE (M5_HOST_NAME_SIZE + 16) /* "[host]:port" */
 
+/* What makes the next handshake with a server a short one. */
+struct session {
+    struct m5_tls_resumption resumption;
+    struct m5_endpoint server;
+};
+
 struct m5_client_stack {
     const struct mqtt5_allocator *allocator;
     bool tls_default;          /* nothing is set: the config is made when it is needed */
     struct m5_tls_config *tls; /* NULL: not made, or cannot be */
-    struct m5_tls_error wrong; /* with it */
+    char *wrong;               /* why it cannot be made, once that is known */
     bool forgetful;            /* sessions of TLS are not resumed */
-    struct m5_tls_resumption resumption;
-    struct m5_endpoint resumed; /* whose it is */
+    struct session *session;   /* of the last server of TLS; NULL */
     struct mqtt5_client_websocket websocket;
     size_t text_size; /* bytes of the block that websocket points at */
     char *text;
@@ -71,6 +76,18 @@ static bool is_default(const struct mqtt5_tls_client_options *tls)
            tls->priorities == NULL && tls->keylog_file == NULL && !tls->insecure;
 }
 
+static void make_config(struct m5_client_stack *stack,
+                        const struct mqtt5_tls_client_options *options)
+{
+    struct m5_tls_error error = {""};
+    stack->tls = m5_tls_client_config_new(options, &error);
+    if (stack->tls != NULL)
+        return;
+    stack->wrong = (char *)m5_alloc(stack->allocator, strlen(error.text) + 1);
+    if (stack->wrong != NULL)
+        memcpy(stack->wrong, error.text, strlen(error.text) + 1);
+}
+
 enum mqtt5_error m5_client_stack_new(const struct mqtt5_client_options *options,
                                      const struct mqtt5_allocator *allocator,
                                      struct m5_client_stack **out)
@@ -83,7 +100,7 @@ enum mqtt5_error m5_client_stack_new(const struct mqtt5_client_options *options,
     stack->allocator = allocator;
     stack->tls_default = is_default(&options->tls);
     if (!stack->tls_default)
-        stack->tls = m5_tls_client_config_new(&options->tls, &stack->wrong);
+        make_config(stack, &options->tls);
     const enum mqtt5_error error = copy_websocket(stack, &options->websocket);
     if (error == MQTT5_OK)
         return MQTT5_OK;
@@ -102,7 +119,11 @@ void m5_client_stack_free(struct m5_client_stack *stack)
     if (stack == NULL)
         return;
     m5_tls_config_unref(stack->tls);
-    m5_tls_resumption_fini(&stack->resumption);
+    if (stack->session != NULL)
+        m5_tls_resumption_fini(&stack->session->resumption);
+    m5_free(stack->allocator, stack->session, sizeof *stack->session);
+    if (stack->wrong != NULL)
+        m5_free(stack->allocator, stack->wrong, strlen(stack->wrong) + 1);
     m5_free(stack->allocator, stack->text, stack->text_size);
     m5_free(stack->allocator, stack, sizeof *stack);
 }
@@ -125,28 +146,35 @@ enum mqtt5_error m5_client_stack_check(struct m5_client_stack *stack, const stru
     struct mqtt5_tls_client_options defaults;
     if (!uses_tls(url) || stack->tls != NULL)
         return MQTT5_OK;
-    if (stack->tls_default) {
+    if (stack->tls_default && stack->wrong == NULL) {
         mqtt5_tls_client_options_init(&defaults);
-        stack->tls = m5_tls_client_config_new(&defaults, &stack->wrong);
+        make_config(stack, &defaults);
     }
     if (stack->tls != NULL)
         return MQTT5_OK;
-    snprintf(why, why_size, "%s", stack->wrong.text);
+    snprintf(why, why_size, "%s",
+             stack->wrong != NULL ? stack->wrong : "no memory for what TLS needs");
     return MQTT5_ERR_CONFIG;
 }
 
-/* A session is resumed at the server that it was with. */
+/* A session is resumed at the server that it was with. NULL: there will be none. */
 static struct m5_tls_resumption *resumption_for(struct m5_client_stack *stack,
                                                 const struct m5_endpoint *server)
 {
     if (stack->forgetful)
         return NULL;
-    if (stack->resumed.port != server->port || strcasecmp(stack->resumed.host, server->host) != 0) {
-        m5_tls_resumption_fini(&stack->resumption);
-        stack->resumption = (struct m5_tls_resumption){0};
-        stack->resumed = *server;
+    if (stack->session == NULL)
+        stack->session = (struct session *)m5_alloc_zero(stack->allocator, sizeof *stack->session);
+    struct session *session = stack->session;
+    if (session == NULL)
+        return NULL;
+    if (session->server.port != server->port ||
+        strcasecmp(session->server.host, server->host) != 0) {
+        m5_tls_resumption_fini(&session->resumption);
+        session->resumption = (struct m5_tls_resumption){0};
+        session->server = *server;
     }
-    return &stack->resumption;
+    return &session->resumption;
 }
 
 static struct m5_transport *new_tls(struct m5_client_stack *stack, const struct m5_url *url)
