@@ -146,7 +146,7 @@ static bool hold(struct sim_world *world, struct sim_link *link, uint32_t index,
     struct sim_client *client = link->client;
     uint16_t packet_id = publish->packet_id;
     if (sim_lie(world, SIM_BREAK_PACKET_ID))
-        packet_id = 0x7FFF;
+        packet_id = 0;
     check_window(world, link);
     if (publish->dup)
         check_again(world, link, packet_id);
