@@ -380,10 +380,24 @@ static void key_sets_are_read(void **state)
     }
 }
 
+/* What a token says of itself, before anything is verified. */
+static void whose_a_token_claims_to_be(void **state)
+{
+    (void)state;
+    assert_true(m5_jwt_says_issuer(m5_bytes_of(hs256_token), "joe"));
+    assert_false(m5_jwt_says_issuer(m5_bytes_of(hs256_token), "jo"));
+    assert_false(m5_jwt_says_issuer(m5_bytes_of(eddsa_token), "joe")); /* no JSON */
+    static const char *const rubbish[] = {"",  ".",     "..",    "a.b.c", "e30.e30.e30",
+                                          "x", ".....", "e30..x"};
+    for (size_t i = 0; i < sizeof rubbish / sizeof *rubbish; i++)
+        assert_false(m5_jwt_says_issuer(m5_bytes_of(rubbish[i]), "joe"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(examples_of_the_rfcs_verify),
+        cmocka_unit_test(whose_a_token_claims_to_be),
         cmocka_unit_test(every_character_counts),
         cmocka_unit_test(claims_are_checked),
         cmocka_unit_test(headers_are_checked),
