@@ -171,7 +171,7 @@ static void weak_ciphers_are_refused(void **state)
     }
 }
 
-static void clients_may_not_renegotiate(void **state)
+static void case_47_clients_may_not_renegotiate(void **state)
 {
     (void)state;
     const struct mqtt5_tls_server_options server = tls_pki_server(&pki);
@@ -187,7 +187,7 @@ static void clients_may_not_renegotiate(void **state)
     fini_meeting(&meeting);
 }
 
-static void servers_may_not_renegotiate(void **state)
+static void case_47_servers_may_not_renegotiate(void **state)
 {
     (void)state;
     const struct mqtt5_tls_client_options options = tls_pki_client(&pki);
@@ -332,8 +332,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(old_versions_are_refused),
         cmocka_unit_test(weak_ciphers_are_refused),
-        cmocka_unit_test(clients_may_not_renegotiate),
-        cmocka_unit_test(servers_may_not_renegotiate),
+        cmocka_unit_test(case_47_clients_may_not_renegotiate),
+        cmocka_unit_test(case_47_servers_may_not_renegotiate),
         cmocka_unit_test(keys_may_change),
         cmocka_unit_test(of_several_protocols_ours_is_chosen),
         cmocka_unit_test(clients_without_tickets),

@@ -70,7 +70,7 @@ static bool identify(const struct mqtt5_tls_server_options *server,
     }
 
 /* SECURITY-CASES 17 and 38: what is signed is the name, or there is none. */
-static void common_names(void **state)
+static void case_17_and_38_common_names(void **state)
 {
     (void)state;
     static char longest[M5_TLS_NAME_SIZE], too_long[M5_TLS_NAME_SIZE + 1];
@@ -126,7 +126,7 @@ static void common_names(void **state)
     }
 }
 
-static void alternative_names(void **state)
+static void case_38_alternative_names(void **state)
 {
     (void)state;
     const struct {
@@ -174,7 +174,7 @@ static void alternative_names(void **state)
     }
 }
 
-static void fingerprints(void **state)
+static void case_38_fingerprints(void **state)
 {
     (void)state;
     struct mqtt5_tls_server_options server = asking(MQTT5_TLS_IDENTITY_FINGERPRINT);
@@ -435,9 +435,9 @@ static void clients_that_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(common_names),
-        cmocka_unit_test(alternative_names),
-        cmocka_unit_test(fingerprints),
+        cmocka_unit_test(case_17_and_38_common_names),
+        cmocka_unit_test(case_38_alternative_names),
+        cmocka_unit_test(case_38_fingerprints),
         cmocka_unit_test(without_a_rule_a_certificate_is_no_user),
         cmocka_unit_test(servers_that_are_not_who_they_should_be),
         cmocka_unit_test(sentences_cannot_be_forged),
