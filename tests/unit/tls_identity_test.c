@@ -126,7 +126,7 @@ static void case_17_and_38_common_names(void **state)
     }
 }
 
-static void case_38_alternative_names(void **state)
+static void case_17_and_38_alternative_names(void **state)
 {
     (void)state;
     const struct {
@@ -436,7 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(case_17_and_38_common_names),
-        cmocka_unit_test(case_38_alternative_names),
+        cmocka_unit_test(case_17_and_38_alternative_names),
         cmocka_unit_test(case_38_fingerprints),
         cmocka_unit_test(without_a_rule_a_certificate_is_no_user),
         cmocka_unit_test(servers_that_are_not_who_they_should_be),
