@@ -7,6 +7,7 @@
 #include "support/test_allocator.h"
 #include "support/unit.h"
 #include "transport/tls/tls.h"
+#include "transport/websocket/websocket.h"
 
 #include <mqtt5/broker.h>
 #include <mqtt5/client.h>
@@ -464,6 +465,87 @@ static void silent_servers_are_given_up(void **state)
     }
 }
 
+/* ---- after a connection ---- */
+
+/* Takes one client to its CONNACK and closes; refuses the next one's request for WebSocket. */
+static void *serve_once(void *argument)
+{
+    static const struct m5_websocket_server_config config;
+    static const uint8_t connack[] = {0x20, 3, 0, 0, 0};
+    const struct mqtt5_bytes answer = m5_bytes(connack, sizeof connack);
+    struct canned *canned = (struct canned *)argument;
+    struct m5_outbox out = {.allocator = &m5_client_host_malloc};
+    struct m5_transport *transport = m5_websocket_server_new(&config, out.allocator);
+    uint8_t bytes[2048], plain[512];
+    ptrdiff_t got = 0;
+    const int fd = accept(canned->fd, NULL, NULL);
+    while (got == 0) { /* until the CONNECT */
+        const ssize_t size = recv(fd, bytes, sizeof bytes, 0);
+        struct mqtt5_bytes wire = m5_bytes(bytes, size > 0 ? (size_t)size : 0);
+        got = size > 0 ? m5_transport_read(transport, &wire, &out, plain, sizeof plain) : -1;
+        if (got > 0)
+            (void)!m5_transport_write(transport, &answer, 1, &out);
+        (void)!send(fd, out.data, out.size, MSG_NOSIGNAL);
+        out.size = 0;
+    }
+    m5_transport_free(transport);
+    m5_outbox_fini(&out);
+    close(fd);
+    return serve_canned(argument);
+}
+
+struct changes {
+    bool connected, refused;
+    enum mqtt5_client_state after; /* the refusal */
+    uint32_t retry_ms;
+};
+
+static void see_change(void *ctx, const struct mqtt5_client_change *change)
+{
+    struct changes *changes = (struct changes *)ctx;
+    pthread_mutex_lock(&lock);
+    changes->connected = changes->connected || change->state == MQTT5_CLIENT_CONNECTED;
+    if (change->result.error == MQTT5_ERR_WEBSOCKET && !changes->refused) {
+        changes->refused = true;
+        changes->after = change->state;
+        changes->retry_ms = change->retry_ms;
+    }
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+/* What has been right once may be under repair: it is tried again, but not soon. */
+static void a_refusal_after_a_connection_is_not_for_good(void **state)
+{
+    (void)state;
+    struct canned canned = {.answer = "HTTP/1.1 404 Not Found\r\n\r\n"};
+    struct changes changes = {0};
+    struct mqtt5_client_options options;
+    pthread_t thread;
+    char url[64];
+    canned.fd = listen_at("ws", url);
+    assert_int_equal(pthread_create(&thread, NULL, serve_once, &canned), 0);
+    init_options(&options);
+    options.reconnect.enabled = true;
+    options.client_id = "once";
+    options.reconnect.min_ms = 20;
+    options.reconnect.jitter_percent = 0;
+    options.on_change = see_change;
+    options.ctx = &changes;
+    struct mqtt5_client *client = make(&options);
+    assert_int_equal(mqtt5_client_connect(client, url, WAIT_MS), MQTT5_OK);
+    pthread_mutex_lock(&lock);
+    while (!changes.refused)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    assert_true(changes.connected);
+    assert_int_equal(changes.after, MQTT5_CLIENT_WAITING);
+    assert_true(changes.retry_ms >= 200);
+    mqtt5_client_free(client);
+    pthread_join(thread, NULL);
+    close(canned.fd);
+}
+
 /* ---- memory ---- */
 
 static void every_allocation_may_fail(void **state)
@@ -507,6 +589,7 @@ int main(void)
         cmocka_unit_test(paths_and_headers),
         cmocka_unit_test(servers_of_something_else),
         cmocka_unit_test(silent_servers_are_given_up),
+        cmocka_unit_test(a_refusal_after_a_connection_is_not_for_good),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, start, stop);
