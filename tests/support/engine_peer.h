@@ -155,4 +155,12 @@ uint16_t guest_assert_held(struct engine_peer *peer, const char *topic, const ch
 #define assert_quiet(peer) guest_assert_quiet(peer, __FILE__, __LINE__)
 void guest_assert_quiet(struct engine_peer *peer, const char *file, int line);
 
+/* An entry of cmocka's list, twice: the state points at a number of shards, then at another, which
+ * the second name tells. The file has set_up() and tear_down(). */
+/* clang-format off */
+#define ENGINE_TEST(test, few, many, told)                                                       \
+    cmocka_unit_test_prestate_setup_teardown(test, set_up, tear_down, (void *)(uintptr_t)(few)), \
+    {#test told, test, set_up, tear_down, (void *)(uintptr_t)(many)}
+/* clang-format on */
+
 #endif

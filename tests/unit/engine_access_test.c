@@ -672,11 +672,7 @@ static void shared_messages_queued_then_revoked_are_not_delivered(void **state)
     }
 }
 
-#define TEST(name)                                                                              \
-    cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, (void *)(uintptr_t)&one), \
-    {                                                                                           \
-#name " on 3 shards", name, set_up, tear_down, (void *)(uintptr_t)&three                \
-    }
+#define TEST(name) ENGINE_TEST(name, &one, &three, " on 3 shards")
 
 int main(void)
 {

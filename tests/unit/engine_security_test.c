@@ -869,11 +869,7 @@ static void security_case_44_nobody_holds_a_place_for_hours(void **state)
     assert_int_equal(engine_stats(rig).connections, 0);
 }
 
-#define TEST(name)                                                                              \
-    cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, (void *)(uintptr_t)&one), \
-    {                                                                                           \
-#name " on 3 shards", name, set_up, tear_down, (void *)(uintptr_t)&three                \
-    }
+#define TEST(name) ENGINE_TEST(name, &one, &three, " on 3 shards")
 
 int main(void)
 {

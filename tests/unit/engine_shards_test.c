@@ -395,11 +395,7 @@ static void figures_are_sums_and_moves_count_once(void **state)
     assert_int_equal(open, 12);
 }
 
-#define TEST(name)                                                                              \
-    cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, (void *)(uintptr_t)&two), \
-    {                                                                                           \
-#name " on 4 shards", name, set_up, tear_down, (void *)(uintptr_t)&four                 \
-    }
+#define TEST(name) ENGINE_TEST(name, &two, &four, " on 4 shards")
 
 int main(void)
 {

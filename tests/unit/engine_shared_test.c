@@ -458,11 +458,7 @@ static void a_refused_message_is_not_passed_on(void **state)
     assert_quiet(members[0]);
 }
 
-#define TEST(name)                                                                              \
-    cmocka_unit_test_prestate_setup_teardown(name, set_up, tear_down, (void *)(uintptr_t)&one), \
-    {                                                                                           \
-#name " on 3 shards", name, set_up, tear_down, (void *)(uintptr_t)&three                \
-    }
+#define TEST(name) ENGINE_TEST(name, &one, &three, " on 3 shards")
 
 int main(void)
 {
