@@ -504,13 +504,15 @@ static void check_figures(struct sim_world *world)
 /* What a shard keeps for good once it has been used, and a pair of shards for the mail between
  * them; nothing may be left of clients, sessions and messages. */
 #define SHARD_KEEPS   34000u
+#define ENGINE_KEEPS  8000u   /* the table of clients and addresses whose rates are known */
 #define STORE_KEEPS   300000u /* the ring of what was held back, as large as it ever was */
 #define CHANNEL_KEEPS 65000u
 
 static void check_memory(struct sim_world *world)
 {
     size_t shards = world->profile.shards;
-    size_t most = world->heap_start + shards * SHARD_KEEPS + shards * (shards - 1) * CHANNEL_KEEPS;
+    size_t most = world->heap_start + ENGINE_KEEPS + shards * SHARD_KEEPS +
+                  shards * (shards - 1) * CHANNEL_KEEPS;
     if (world->profile.store)
         most += shards * STORE_KEEPS;
     if (world->heap.used > most)
