@@ -33,7 +33,7 @@ CMOCKA_PASSED = re.compile(r'^\[  PASSED  \] (\d+) test', re.MULTILINE)
 CMOCKA_FAILED = re.compile(r'^\[  FAILED  \] (?:\S+: )?(\d+) test', re.MULTILINE)
 TAIL_LINES = 60
 SHOWN_LINES = 3
-SUITE_TIMEOUT_S = 480
+SUITE_TIMEOUT_S = 900
 
 
 @dataclasses.dataclass
