@@ -51,7 +51,7 @@ static struct m5_config *with(const struct m5_key *key, uint64_t number)
     m5_problems_init(&problems);
     struct m5_config *config = m5_config_new(&m5_libc_allocator);
     assert_non_null(config);
-    snprintf(text, sizeof text, "%" PRIu64, number);
+    m5_value_write(number, m5_key_unit(key->type), text);
     bool ok = m5_config_set(config, key->flag, texts, 1, key->flag, &problems);
     ok = ok && mqtt5_broker_config_check(&config->options.config, NULL) == MQTT5_OK;
     m5_problems_fini(&problems);
@@ -116,7 +116,7 @@ static void collect(void *ctx, const struct m5_key *key, const char *group)
     if (!is_number(key->type))
         return;
     m5_problems_init(&problems);
-    snprintf(text, sizeof text, "%" PRIu64, config->watch_files ? key->least : key->most);
+    m5_value_write(config->watch_files ? key->least : key->most, m5_key_unit(key->type), text);
     assert_true(m5_config_set(config, key->flag, texts, 1, key->flag, &problems));
     m5_problems_fini(&problems);
 }
