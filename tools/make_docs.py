@@ -163,7 +163,7 @@ EVENTS = {
     'log.suppressed': 'how many lines of an event were left out',
 }
 TYPES = {'string': 'text', 'bool': 'true or false', 'integer': 'number', 'seconds': 'seconds',
-         'milliseconds': 'milliseconds', 'size': 'bytes', 'property': 'words'}
+         'milliseconds': 'a time', 'interval': 'milliseconds', 'size': 'bytes', 'property': 'words'}
 
 
 class Missing(Exception):

@@ -186,7 +186,7 @@ static const struct cli_option pub_table[] = {
      .fallback = "1",
      .help = "publish so often; 0 = until interrupted"},
     {.name = "interval",
-     .type = CLI_MILLISECONDS,
+     .type = CLI_INTERVAL,
      .max = U32_MAX,
      .offset = FIELD(interval_ms),
      .value = "MS",

@@ -144,6 +144,7 @@ static enum m5_unit unit_of(enum cli_type type)
     switch (type) {
     case CLI_SECONDS: return M5_UNIT_SECONDS;
     case CLI_MILLISECONDS: return M5_UNIT_MILLISECONDS;
+    case CLI_INTERVAL: return M5_UNIT_INTERVAL;
     case CLI_SIZE: return M5_UNIT_BYTES;
     default: return M5_UNIT_NONE;
     }
@@ -202,6 +203,7 @@ static bool set_value(struct reader *reader, const struct cli_option *option, co
     case CLI_INTEGER:
     case CLI_SECONDS:
     case CLI_MILLISECONDS:
+    case CLI_INTERVAL:
     case CLI_SIZE: return set_number(reader, option, text, label, field);
     case CLI_CHOICE: return set_choice(reader, option, text, label, field);
     case CLI_PROPERTY: return fail(reader, "%s wants %s", label, option->value);

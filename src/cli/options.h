@@ -14,7 +14,8 @@ enum cli_type {
     CLI_BOOL,    /* bool: --flag, --flag=true, --flag=false (true/false, yes/no, on/off, 1/0) */
     CLI_INTEGER, /* uint64_t in [min, max] */
     CLI_SECONDS, /* uint64_t, seconds in [min, max]: 30, 30s, 1m30s, 2h, 7d */
-    CLI_MILLISECONDS, /* uint64_t, milliseconds in [min, max]: 250, 250ms, 2s, 1m30s */
+    CLI_MILLISECONDS, /* uint64_t, milliseconds in [min, max]: 2 (seconds), 2s, 250ms, 1m30s */
+    CLI_INTERVAL,     /* uint64_t, milliseconds in [min, max]: 250, 250ms, 2s */
     CLI_SIZE,         /* uint64_t, bytes in [min, max]: 4096, 64KiB, 16MiB, 1GiB, 5kB */
     CLI_CHOICE,       /* int, the value of one of `choices` */
     CLI_PROPERTY      /* struct cli_strings, four a time: PACKET NAME VALUE, or, of a user property,

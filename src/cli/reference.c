@@ -42,6 +42,7 @@ static const char *type_name(enum cli_type type)
     case CLI_INTEGER: return "integer";
     case CLI_SECONDS: return "seconds";
     case CLI_MILLISECONDS: return "milliseconds";
+    case CLI_INTERVAL: return "interval";
     case CLI_SIZE: return "size";
     case CLI_CHOICE: return "choice";
     case CLI_PROPERTY: return "property";

@@ -124,7 +124,7 @@ static const struct {
     {"workers: 1.5", "f.yaml:1:10: error: workers: wants a whole number, not \"1.5\""},
     {"workers: 99999999999999999999", "f.yaml:1:10: error: workers: wants a whole number, not"},
     {"connect_timeout: soon",
-     "f.yaml:1:18: error: connect_timeout: wants a duration like 250, 250ms or 2s, not \"soon\""},
+     "f.yaml:1:18: error: connect_timeout: wants a duration like 2, 2s or 250ms, not \"soon\""},
     {"keep_alive_max: 1h30", "f.yaml:1:17: error: keep_alive_max: wants a duration like 30, 30s"},
     {"session_expiry_interval: 1x",
      "f.yaml:1:26: error: session_expiry_interval: wants a duration like 30, 30s or 1m30s, or n"},

@@ -27,6 +27,7 @@ static const struct unit size_units[] = {{"B", 1},         {"kB", 1000},        
                                          {"MiB", 1048576}, {"GiB", 1073741824}, {NULL, 0}};
 static const struct unit *const unit_tables[] = {[M5_UNIT_SECONDS] = second_units,
                                                  [M5_UNIT_MILLISECONDS] = millisecond_units,
+                                                 [M5_UNIT_INTERVAL] = millisecond_units,
                                                  [M5_UNIT_BYTES] = size_units};
 
 static uint64_t unit_factor(const struct unit *units, const char *name, size_t size)
@@ -41,6 +42,7 @@ static uint64_t unit_factor(const struct unit *units, const char *name, size_t s
 bool m5_value_number(const char *text, enum m5_unit unit, uint64_t *out)
 {
     const struct unit *units = unit == M5_UNIT_NONE ? NULL : unit_tables[unit];
+    const uint64_t bare = unit == M5_UNIT_MILLISECONDS ? 1000 : 1;
     uint64_t sum = 0;
     if (*text == 0)
         return false;
@@ -52,7 +54,7 @@ bool m5_value_number(const char *text, enum m5_unit unit, uint64_t *out)
         uint64_t part = strtoull(text, &end, 10);
         const size_t unit_size = strspn(end, "abcdefghijklmnopqrstuvwxyzBKMGT");
         const uint64_t factor =
-            unit_size > 0 ? unit_factor(units, end, unit_size) : (first && *end == 0 ? 1 : 0);
+            unit_size > 0 ? unit_factor(units, end, unit_size) : (first && *end == 0 ? bare : 0);
         if (errno != 0 || factor == 0 || __builtin_mul_overflow(part, factor, &part) ||
             __builtin_add_overflow(sum, part, &sum))
             return false;
@@ -67,7 +69,8 @@ const char *m5_value_kind(enum m5_unit unit)
     switch (unit) {
     case M5_UNIT_NONE: return "a whole number";
     case M5_UNIT_SECONDS: return "a duration like 30, 30s or 1m30s";
-    case M5_UNIT_MILLISECONDS: return "a duration like 250, 250ms or 2s";
+    case M5_UNIT_MILLISECONDS: return "a duration like 2, 2s or 250ms";
+    case M5_UNIT_INTERVAL: return "a duration like 250, 250ms or 2s";
     case M5_UNIT_BYTES: return "a size like 4096, 64KiB or 16MiB";
     }
     return "";
@@ -100,6 +103,7 @@ void m5_value_write(uint64_t number, enum m5_unit unit, char out[M5_VALUE_TEXT_S
         {"GiB", 1073741824}, {"MiB", 1048576}, {"KiB", 1024}, {"", 1}};
     static const struct unit *const steps[] = {[M5_UNIT_SECONDS] = second_steps,
                                                [M5_UNIT_MILLISECONDS] = millisecond_steps,
+                                               [M5_UNIT_INTERVAL] = millisecond_steps,
                                                [M5_UNIT_BYTES] = size_steps};
     const struct unit *step = unit == M5_UNIT_NONE || number == 0 ? NULL : steps[unit];
     while (step != NULL && number % step->factor != 0)

@@ -11,7 +11,8 @@
 enum m5_unit {
     M5_UNIT_NONE,
     M5_UNIT_SECONDS,      /* 30, 30s, 1m30s, 2h, 7d */
-    M5_UNIT_MILLISECONDS, /* 250, 250ms, 2s, 1m30s */
+    M5_UNIT_MILLISECONDS, /* 2, 2s, 250ms, 1m30s: seconds, too, when nothing else is said */
+    M5_UNIT_INTERVAL,     /* 250, 250ms, 2s: milliseconds when nothing else is said */
     M5_UNIT_BYTES         /* 4096, 64KiB, 16MiB, 1GiB, 5kB */
 };
 
