@@ -335,7 +335,7 @@ static void connections_of_a_user(void **state)
     guest_lose(again);
     assert_int_equal(try_connect(NULL, V5, "four", "alice"), 0);
     for (int i = 0; i < 5; i++) { /* nobody knows who these are */
-        char id[8];
+        char id[16];
         snprintf(id, sizeof id, "n%d", i);
         assert_int_equal(try_connect(NULL, V5, id, NULL), 0);
     }
