@@ -397,7 +397,7 @@ static void retained_messages_wait(void **state)
     engine_rig_start(rig);
     struct engine_peer *talker = guest_connect(rig, V5, "talker");
     for (int i = 0; i < 20; i++) {
-        char topic[8];
+        char topic[16];
         snprintf(topic, sizeof topic, "r/%02d", i);
         assert_int_equal(guest_retain(talker, topic, "twenty bytes of text", 1), 0x10);
     }
