@@ -21,11 +21,6 @@
 #define VIEWS_MAX     64
 #define WRITE_AT_ONCE 65536u /* bytes of output that go into the transports by one call */
 
-/* Handshakes are the dearest thing that a stranger can ask for. Those of one turn together take no
- * longer than this, and what is left of them waits for the next turn, so that whoever is connected
- * already hardly notices a flood of them. */
-#define HANDSHAKES_NS_A_TURN 1000000
-
 /* ---- life ---- */
 
 struct m5_channel *m5_channel_new(struct m5_worker *worker, struct m5_door *door,
@@ -297,7 +292,7 @@ bool m5_channel_read(struct m5_worker *worker, struct m5_channel *channel)
 {
     const bool preface = (channel->socket.watch.flags & M5_WATCH_PREFACE) != 0;
     if ((channel->socket.watch.flags & M5_WATCH_SHAKES) != 0 &&
-        worker->handshakes_ns > HANDSHAKES_NS_A_TURN)
+        worker->handshakes_ns > M5_HANDSHAKES_NS)
         return true; /* it stays readable */
     if (!preface && m5_pipe_holds(&channel->pipe))
         return m5_channel_drain(worker, channel);

@@ -9,6 +9,11 @@
 #include "host/pipe.h"
 #include "host/socket.h"
 
+/* Handshakes are the dearest thing that a stranger can ask for. Those of one turn, and what makes
+ * ready for them, together begin no later than this: as a rule one, of half a millisecond. What is
+ * left waits for the next turn, so that whoever is connected already hardly notices a flood. */
+#define M5_HANDSHAKES_NS 100000u
+
 struct m5_channel {
     struct m5_socket socket;
     struct m5_door *door;

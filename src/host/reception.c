@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/bytes.h"
+#include "host/channel.h"
 #include "host/door.h"
 #include "host/listener.h"
 #include "host/worker.h"
@@ -169,13 +170,21 @@ static void turn_away(struct m5_worker *worker, int listen_fd, int error)
 
 /* ---- accepting ---- */
 
+/* Whether there is time for one more in this turn; @p anyhow: whatever handshakes it has had. */
+static bool may_accept(const struct m5_worker *worker, bool anyhow)
+{
+    return worker->reception.accept_again_ms == 0 &&
+           (anyhow || worker->handshakes_ns <= M5_HANDSHAKES_NS);
+}
+
 void m5_reception_accept(struct m5_worker *worker, struct m5_watch *watch)
 {
     struct m5_listening *listening = M5_CONTAINER_OF(watch, struct m5_listening, watch);
     struct m5_door *door = m5_crew_door(worker->crew, listening->slot);
     if (door == NULL)
         return; /* closed a moment ago: m5_reception_take_orders() closes the socket, too */
-    for (int i = 0; i < ACCEPT_BATCH && worker->reception.accept_again_ms == 0; i++) {
+    const int batch = m5_door_secure(door) ? 1 : ACCEPT_BATCH;
+    for (int i = 0; may_accept(worker, i < batch) && i < ACCEPT_BATCH; i++) {
         struct m5_address peer;
         const int fd = m5_listener_accept(watch->fd, &peer);
         if (fd >= 0) {

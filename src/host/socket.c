@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "base/bytes.h"
 #include "host/channel.h"
+#include "host/clock.h"
 #include "host/door.h"
 #include "host/worker.h"
 
@@ -248,7 +249,9 @@ static struct m5_socket *adopt(struct m5_worker *worker, struct m5_door *door, i
 static void adopt_channel(struct m5_worker *worker, struct m5_door *door, int fd,
                           const struct m5_address *peer, struct mqtt5_bytes name)
 {
+    const uint64_t before = m5_clock_ns();
     struct m5_channel *channel = m5_channel_new(worker, door, peer);
+    worker->handshakes_ns += m5_clock_ns() - before;
     if (channel == NULL) {
         m5_socket_refused(worker, door, name, "no memory");
         close(fd);
