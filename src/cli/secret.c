@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,33 +24,58 @@ static void on_signal(int number)
     caught = number;
 }
 
-static void catch_signals(struct sigaction before[WATCHED])
+/* What was in force before the signals were caught. */
+struct signals {
+    struct sigaction actions[WATCHED];
+    sigset_t mask; /* while input is waited for: they come then, and only then */
+};
+
+static void catch_signals(struct signals *before)
 {
-    struct sigaction action = {.sa_handler = on_signal}; /* reading is interrupted */
+    struct sigaction action = {.sa_handler = on_signal};
+    sigset_t blocked;
     sigemptyset(&action.sa_mask);
+    sigemptyset(&blocked);
     caught = 0;
-    for (size_t i = 0; i < WATCHED; i++)
-        sigaction(watched[i], &action, &before[i]);
+    for (size_t i = 0; i < WATCHED; i++) {
+        sigaddset(&blocked, watched[i]);
+        sigaction(watched[i], &action, &before->actions[i]);
+    }
+    sigprocmask(SIG_BLOCK, &blocked, &before->mask);
 }
 
-static void release_signals(const struct sigaction before[WATCHED])
+static void release_signals(const struct signals *before)
 {
+    sigprocmask(SIG_SETMASK, &before->mask, NULL);
     for (size_t i = 0; i < WATCHED; i++)
-        sigaction(watched[i], &before[i], NULL);
+        sigaction(watched[i], &before->actions[i], NULL);
     if (caught != 0)
         raise(caught);
 }
 
-/* Reads up to a line feed or the end, one byte at a time: what follows belongs to somebody else. */
-static const char *read_line(int fd, struct cli_secret *out)
+/* Waits for input, or for a signal: then it is false. */
+static bool await_input(int fd, const struct signals *signals)
+{
+    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    while (ppoll(&poller, 1, NULL, &signals->mask) < 0)
+        if (errno != EINTR || caught != 0)
+            return false;
+    return true;
+}
+
+/* Reads up to a line feed or the end, one byte at a time: what follows belongs to somebody else.
+ * @p signals: that are caught; NULL: none. */
+static const char *read_line(int fd, const struct signals *signals, struct cli_secret *out)
 {
     out->size = 0;
     out->text = malloc(CLI_SECRET_MAX + 2);
     if (out->text == NULL)
         return "out of memory";
     for (;;) {
+        if (signals != NULL && !await_input(fd, signals))
+            return "the password cannot be read";
         const ssize_t got = read(fd, out->text + out->size, 1);
-        if (got < 0 && errno == EINTR && caught == 0)
+        if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
             return "the password cannot be read";
@@ -77,22 +103,23 @@ static void put(int fd, const char *text)
     }
 }
 
-static const char *ask_once(int terminal, const char *what, const char *suffix,
-                            struct cli_secret *out)
+static const char *ask_once(int terminal, const struct signals *signals, const char *what,
+                            const char *suffix, struct cli_secret *out)
 {
     put(terminal, what);
     put(terminal, suffix);
-    const char *why = read_line(terminal, out);
+    const char *why = read_line(terminal, signals, out);
     put(terminal, "\n"); /* the one that was typed is not shown */
     return why;
 }
 
-static const char *ask_twice(int terminal, const char *what, struct cli_secret *out)
+static const char *ask_twice(int terminal, const struct signals *signals, const char *what,
+                             struct cli_secret *out)
 {
     struct cli_secret again = {0};
-    const char *why = ask_once(terminal, what, ": ", out);
+    const char *why = ask_once(terminal, signals, what, ": ", out);
     if (why == NULL)
-        why = ask_once(terminal, what, " again: ", &again);
+        why = ask_once(terminal, signals, what, " again: ", &again);
     if (why == NULL && strcmp(out->text, again.text) != 0)
         why = "the two passwords differ; nothing was changed";
     cli_secret_free(&again);
@@ -102,7 +129,7 @@ static const char *ask_twice(int terminal, const char *what, struct cli_secret *
 const char *cli_secret_ask(const char *what, struct cli_secret *out)
 {
     struct termios shown, hidden;
-    struct sigaction before[WATCHED];
+    struct signals before;
     *out = (struct cli_secret){0};
     const int terminal = open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (terminal < 0 || tcgetattr(terminal, &shown) != 0) {
@@ -112,14 +139,14 @@ const char *cli_secret_ask(const char *what, struct cli_secret *out)
     }
     hidden = shown;
     hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL);
-    catch_signals(before);
+    catch_signals(&before);
     const char *why = "the terminal cannot be told to hide what is typed";
     if (tcsetattr(terminal, TCSAFLUSH, &hidden) == 0) {
-        why = ask_twice(terminal, what, out);
+        why = ask_twice(terminal, &before, what, out);
         tcsetattr(terminal, TCSAFLUSH, &shown);
     }
     close(terminal);
-    release_signals(before);
+    release_signals(&before);
     if (why != NULL)
         cli_secret_free(out);
     return why;
@@ -128,7 +155,7 @@ const char *cli_secret_ask(const char *what, struct cli_secret *out)
 const char *cli_secret_read(struct cli_secret *out)
 {
     *out = (struct cli_secret){0};
-    const char *why = read_line(STDIN_FILENO, out);
+    const char *why = read_line(STDIN_FILENO, NULL, out);
     if (why != NULL)
         cli_secret_free(out);
     return why;
