@@ -8,21 +8,21 @@
 #include "broker/engine.h"
 #include "host/admission.h"
 #include "host/broker.h"
+#include "host/clock.h"
 #include "host/dynsec/dynsec.h"
 #include "host/listener.h"
 #include "host/listeners.h"
 #include "host/persistence.h"
+#include "host/thread.h"
 #include "host/worker.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_A_SHARD 8 /* event loop, wake-up, reserve, a few listeners */
@@ -214,14 +214,11 @@ static enum mqtt5_error make_engine(struct mqtt5_broker *broker,
     config.allow_anonymous = allows_anonymous(options);
     if (config.memory_max == 0)
         config.memory_max = three_quarters_of_memory();
-    struct timespec now, wall;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    clock_gettime(CLOCK_REALTIME, &wall);
     struct m5_engine_env env = {
         .allocator = broker->crew.allocator,
         .shard_count = broker->crew.worker_count,
-        .now_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000,
-        .wall_ms = (uint64_t)wall.tv_sec * 1000 + (uint64_t)wall.tv_nsec / 1000000,
+        .now_ms = m5_clock_ms(),
+        .wall_ms = m5_clock_wall_ms(),
         .access = &broker->access,
         .store = options->storage_dir != NULL,
         .control_topic = broker->crew.dynsec != NULL ? M5_DYNSEC_TOPIC : NULL,
@@ -352,17 +349,6 @@ static void *run_thread(void *worker)
     return m5_worker_run((struct m5_worker *)worker) ? worker : NULL;
 }
 
-/* Signals are for the threads of the program that we are part of. */
-static int start_thread(struct m5_worker *worker)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int error = pthread_create(&worker->thread, NULL, run_thread, worker);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
-}
-
 enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
 {
     struct m5_crew *crew = &broker->crew;
@@ -372,7 +358,9 @@ enum mqtt5_error mqtt5_broker_run(struct mqtt5_broker *broker)
     if (!m5_persistence_start(&broker->persistence))
         return MQTT5_ERR_IO;
     uint32_t started = 1;
-    while (started < crew->worker_count && start_thread(&crew->workers[started]) == 0)
+    while (started < crew->worker_count &&
+           m5_thread_start(&crew->workers[started].thread, run_thread, &crew->workers[started]) ==
+               0)
         started++;
     bool ok = started == crew->worker_count;
     if (!ok)

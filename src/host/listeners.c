@@ -425,8 +425,7 @@ void m5_listeners_change(struct m5_listeners *listeners, const struct mqtt5_brok
         if (find(listeners, slots[i]) != NULL)
             continue;
         struct m5_listener_entry *entry = &listeners->entries[listeners->count];
-        if (listeners->count == M5_LISTENERS_MAX ||
-            open_entry(listeners, options, &all[i], slots[i], entry, why) != MQTT5_OK) {
+        if (open_entry(listeners, options, &all[i], slots[i], entry, why) != MQTT5_OK) {
             note_failure(change, why);
             continue;
         }

@@ -1,6 +1,7 @@
 /* What joins the engine and the workers to the store.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/persistence.h"
+#include "host/clock.h"
 
 #include "base/bytes.h"
 
@@ -68,13 +69,6 @@ static enum mqtt5_error load(struct m5_crew *crew, struct m5_restore_report *rep
     return MQTT5_OK;
 }
 
-static uint64_t clock_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 static void log_damage(struct m5_log *log, const char *dir, const struct m5_store_report *store,
                        const struct m5_restore_report *restored)
 {
@@ -124,7 +118,7 @@ enum mqtt5_error m5_persistence_open(struct m5_persistence *persistence, struct 
                                      const struct mqtt5_broker_options *options, struct m5_log *log,
                                      char *why)
 {
-    const uint64_t before_ms = clock_ms();
+    const uint64_t before_ms = m5_clock_ms();
     persistence->crew = crew;
     pthread_mutex_init(&persistence->mutex, NULL);
     m5_log_init(&persistence->log, crew->sink);
@@ -149,7 +143,7 @@ enum mqtt5_error m5_persistence_open(struct m5_persistence *persistence, struct 
     if (error != MQTT5_OK)
         return explain(error, options->storage_dir, why);
     log_damage(log, options->storage_dir, &report, &restored);
-    log_ready(log, options->storage_dir, &report, &restored, clock_ms() - before_ms);
+    log_ready(log, options->storage_dir, &report, &restored, m5_clock_ms() - before_ms);
     return MQTT5_OK;
 }
 

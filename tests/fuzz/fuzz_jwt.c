@@ -1,8 +1,8 @@
 /* Tokens as they come, claims that are signed well, and sets of keys.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "base/assert.h"
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/jwt.h"
 
 #include <gnutls/crypto.h>

@@ -1,8 +1,8 @@
 /* The ways in at a listener: who is asked first, what each of them says, and what holds when those
  * that are asked over HTTP lie, fail or hang.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/chain.h"
 #include "host/auth/http.h"
 #include "host/auth/options.h"

@@ -1,7 +1,7 @@
 /* Tokens: the examples of RFC 7515 and RFC 8037, claims, and every way to cheat.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/jwt.h"
 #include "support/unit.h"
 

@@ -1,8 +1,8 @@
 /* Stored passwords: each form read, compared and capped; files of users, ours and Mosquitto's.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/base64.h"
 #include "base/bytes.h"
 #include "base/rng.h"
-#include "host/auth/base64.h"
 #include "host/auth/password.h"
 #include "host/auth/users.h"
 #include "support/seed.h"

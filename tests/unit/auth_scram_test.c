@@ -1,7 +1,7 @@
 /* SCRAM on both sides: the example of RFC 7677, and every way to do it wrong; PLAIN.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/scram.h"
 #include "support/unit.h"
 

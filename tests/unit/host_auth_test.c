@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "broker_fixture.h"
 
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/password.h"
 #include "host/auth/scram.h"
 #include "support/http_peer.h"

@@ -1,6 +1,8 @@
 /* Logins that a service decides.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/callout.h"
+#include "host/clock.h"
+#include "host/thread.h"
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -8,9 +10,7 @@
 #include "host/auth/http.h"
 #include "host/auth/success_cache.h"
 
-#include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #define TIMEOUT_MS    5000u
 #define CACHE_ENTRIES 65536u
@@ -38,13 +38,6 @@ struct m5_callout {
     pthread_t threads[M5_CALLOUT_THREADS];
     uint32_t thread_count;
 };
-
-static uint64_t read_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- calls ---- */
 
@@ -87,7 +80,7 @@ static enum m5_login_answer ask_first(struct m5_callout *callout, const struct m
                                       struct mqtt5_bytes client_id)
 {
     struct m5_proof proof;
-    const uint64_t now_ms = read_clock();
+    const uint64_t now_ms = m5_clock_ms();
     const enum m5_guard_answer guard =
         m5_guard_ask(callout->guard, login->source, login->user, now_ms);
     if (guard == M5_GUARD_ADDRESS_LOCKED)
@@ -135,12 +128,12 @@ static enum m5_login_answer decide(struct m5_callout *callout, const struct call
     if (answer != M5_LOGIN_PENDING)
         return answer;
     pthread_mutex_lock(&callout->lock);
-    const bool allowed = m5_breaker_allows(&callout->breaker, read_clock());
+    const bool allowed = m5_breaker_allows(&callout->breaker, m5_clock_ms());
     pthread_mutex_unlock(&callout->lock);
     if (!allowed)
         return M5_LOGIN_FAILED;
     answer = request(callout, call);
-    const uint64_t now_ms = read_clock();
+    const uint64_t now_ms = m5_clock_ms();
     pthread_mutex_lock(&callout->lock);
     m5_breaker_note(&callout->breaker, answer != M5_LOGIN_FAILED, now_ms);
     pthread_mutex_unlock(&callout->lock);
@@ -189,16 +182,11 @@ static void *work(void *ctx)
 
 /* ---- life ---- */
 
-/* Threads that get no signals: those are for the program's own. */
 static bool start(struct m5_callout *callout)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (callout->thread_count < M5_CALLOUT_THREADS &&
-           pthread_create(&callout->threads[callout->thread_count], NULL, work, callout) == 0)
+           m5_thread_start(&callout->threads[callout->thread_count], work, callout) == 0)
         callout->thread_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return callout->thread_count == M5_CALLOUT_THREADS;
 }
 
@@ -271,7 +259,7 @@ static enum m5_login_answer put(struct m5_callout *callout, struct call *call)
 {
     enum m5_login_answer answer = M5_LOGIN_BUSY;
     pthread_mutex_lock(&callout->lock);
-    if (!m5_breaker_allows(&callout->breaker, read_clock())) {
+    if (!m5_breaker_allows(&callout->breaker, m5_clock_ms())) {
         answer = M5_LOGIN_FAILED;
     } else if (callout->count < M5_CALLOUT_QUEUE_MAX &&
                count_of(callout, &call->login.source) < M5_CALLOUT_PER_SOURCE_MAX) {

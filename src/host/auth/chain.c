@@ -1,6 +1,7 @@
 /* The ways in at one listener.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/chain.h"
+#include "host/clock.h"
 
 #include "base/alloc.h"
 #include "base/bytes.h"
@@ -32,13 +33,6 @@ struct m5_chain {
     size_t issuer_count;
     uint64_t (*now_ms)(void);
 };
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 void m5_attempt_fini(struct m5_attempt *attempt)
 {
@@ -191,7 +185,7 @@ static bool start_verifier(struct m5_chain *chain, const struct m5_verifier_conf
     struct m5_verifier_config own = *config;
     set_limit(&own.guard.address, &chain->options->address_lockout);
     set_limit(&own.guard.user, &chain->options->user_lockout);
-    chain->now_ms = config->now_ms != NULL ? config->now_ms : monotonic_ms;
+    chain->now_ms = config->now_ms != NULL ? config->now_ms : m5_clock_ms;
     chain->guard = m5_guard_new(chain->allocator, &own.guard);
     if (chain->guard == NULL)
         return false;

@@ -1,13 +1,14 @@
 /* An issuer of JSON Web Tokens.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/issuer.h"
+#include "host/clock.h"
+#include "host/thread.h"
 
 #include "base/bytes.h"
 #include "host/auth/http.h"
 #include "host/auth/snapshot.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -37,13 +38,6 @@ struct m5_issuer {
     struct m5_breaker breaker;
     struct m5_issuer_figures figures;
 };
-
-static uint64_t read_clock(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 static void free_keys(void *keys)
 {
@@ -156,14 +150,14 @@ static void ask(struct m5_issuer *issuer)
     char why[sizeof issuer->figures.why] = "";
     struct m5_jwt_keys *keys = NULL;
     const uint64_t refresh_ms = seconds(issuer->options->jwks_refresh_s, REFRESH_S);
-    const bool allowed = m5_breaker_allows(&issuer->breaker, read_clock());
+    const bool allowed = m5_breaker_allows(&issuer->breaker, m5_clock_ms());
     issuer->wanted = false;
     if (allowed) {
         pthread_mutex_unlock(&issuer->lock);
         keys = fetch(issuer, why, sizeof why);
         pthread_mutex_lock(&issuer->lock);
     }
-    const uint64_t now_ms = read_clock();
+    const uint64_t now_ms = m5_clock_ms();
     bool good = keys != NULL && replace(issuer, keys);
     if (allowed) {
         issuer->asked_ms = now_ms;
@@ -183,7 +177,7 @@ static void *work(void *ctx)
     struct m5_issuer *issuer = ctx;
     pthread_mutex_lock(&issuer->lock);
     while (!atomic_load(&issuer->stopping)) {
-        if (read_clock() >= issuer->next_ms || issuer->wanted) {
+        if (m5_clock_ms() >= issuer->next_ms || issuer->wanted) {
             ask(issuer);
             continue;
         }
@@ -195,14 +189,9 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* A thread that gets no signals: those are for the program's own. */
 static bool start(struct m5_issuer *issuer)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    issuer->has_thread = pthread_create(&issuer->thread, NULL, work, issuer) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    issuer->has_thread = m5_thread_start(&issuer->thread, work, issuer) == 0;
     return issuer->has_thread;
 }
 
@@ -305,7 +294,7 @@ bool m5_issuer_adopt(struct m5_issuer *issuer, struct m5_jwt_keys *keys)
 static void want_keys(struct m5_issuer *issuer)
 {
     pthread_mutex_lock(&issuer->lock);
-    if (issuer->asked_ms == 0 || read_clock() - issuer->asked_ms >= UNKNOWN_KEY_MS) {
+    if (issuer->asked_ms == 0 || m5_clock_ms() - issuer->asked_ms >= UNKNOWN_KEY_MS) {
         issuer->wanted = true;
         pthread_cond_signal(&issuer->wake);
     }

@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/jwt_keys.h"
 
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 
 #include <mqtt5/topic.h>
 

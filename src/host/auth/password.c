@@ -2,8 +2,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/password.h"
 
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/text.h"
 
 #include <argon2.h>

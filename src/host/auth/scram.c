@@ -6,8 +6,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/scram.h"
 
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/scram_crypto.h"
 
 #include <mqtt5/topic.h>

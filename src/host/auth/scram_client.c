@@ -1,7 +1,7 @@
 /* SCRAM: the client's side.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "base/base64.h"
 #include "base/bytes.h"
-#include "host/auth/base64.h"
 #include "host/auth/scram_crypto.h"
 
 #include <stdio.h>

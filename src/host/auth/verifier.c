@@ -8,6 +8,8 @@
  * login of the first lane, and the lane goes to the ring's end.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "host/auth/verifier.h"
+#include "host/clock.h"
+#include "host/thread.h"
 
 #include "base/alloc.h"
 #include "base/assert.h"
@@ -20,11 +22,9 @@
 #include "host/auth/users.h"
 
 #include <gnutls/crypto.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #define THREADS_MAX 64
@@ -73,13 +73,6 @@ struct m5_verifier {
     uint32_t thread_count;
     atomic_ullong right, wrong, busy, locked, from_cache, hashes;
 };
-
-static uint64_t monotonic_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
 
 /* ---- the queue, lock held ---- */
 
@@ -290,19 +283,14 @@ static void *work(void *ctx)
     return NULL;
 }
 
-/* Threads that get no signals: those are for the program's own. */
 static bool start_threads(struct m5_verifier *verifier)
 {
-    sigset_t all, before;
     const uint32_t wanted = verifier->config.threads < 1             ? 1
                             : verifier->config.threads > THREADS_MAX ? THREADS_MAX
                                                                      : verifier->config.threads;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     while (verifier->thread_count < wanted &&
-           pthread_create(&verifier->threads[verifier->thread_count], NULL, work, verifier) == 0)
+           m5_thread_start(&verifier->threads[verifier->thread_count], work, verifier) == 0)
         verifier->thread_count++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return verifier->thread_count == wanted;
 }
 
@@ -319,7 +307,7 @@ struct m5_verifier *m5_verifier_new(const struct mqtt5_allocator *allocator,
     verifier->config = *config;
     verifier->users = users;
     if (config->now_ms == NULL)
-        verifier->config.now_ms = monotonic_ms;
+        verifier->config.now_ms = m5_clock_ms;
     pthread_mutex_init(&verifier->lock, NULL);
     pthread_cond_init(&verifier->work, NULL);
     m5_map_init(&verifier->lanes, allocator);
